@@ -1,0 +1,200 @@
+//! Identifiers. An id of one kind cannot stand where another kind is wanted, and holds only text
+//! that EC2 accepts as well-formed, so a malformed id never reaches a batched call, where it would
+//! fail every other caller's question too.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {kind}: {rule}")]
+pub struct InvalidId {
+    /// The text as it came.
+    pub text: String,
+    /// What it should have been, with its article.
+    pub kind: &'static str,
+    /// The rule it breaks.
+    pub rule: &'static str,
+}
+
+macro_rules! ec2_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as EC2 writes it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if is_ec2_id(text, $prefix) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(InvalidId {
+                        text: text.to_owned(),
+                        kind: $kind,
+                        rule: concat!("want ", $prefix, " and 8 or 17 lower-case hex digits"),
+                    })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+ec2_id!(
+    /// An EBS volume, `vol-0123456789abcdef0`. It is the CSI volume handle.
+    VolumeId, "vol-", "a volume id"
+);
+ec2_id!(
+    /// An EBS snapshot, `snap-0123456789abcdef0`. It is the CSI snapshot handle.
+    SnapshotId, "snap-", "a snapshot id"
+);
+ec2_id!(
+    /// An EC2 instance, `i-0123456789abcdef0`. It is the CSI node id.
+    InstanceId, "i-", "an instance id"
+);
+
+impl VolumeId {
+    /// The id as an NVMe device carries it in its serial number: without the dash.
+    /// Source: EBS user guide, "Identify the EBS device".
+    #[must_use]
+    pub fn nvme_serial(&self) -> String {
+        self.0.replacen('-', "", 1)
+    }
+}
+
+fn is_ec2_id(text: &str, prefix: &str) -> bool {
+    let Some(hex) = text.strip_prefix(prefix) else { return false };
+    matches!(hex.len(), 8 | 17) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+macro_rules! csi_name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as the CO gave it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                match name_rule(text) {
+                    None => Ok(Self(text.to_owned())),
+                    Some(rule) => {
+                        // A name may be huge; the message must not be.
+                        let text = text.chars().take(64).collect();
+                        Err(InvalidId { text, kind: $kind, rule })
+                    }
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+    };
+}
+
+csi_name!(
+    /// The name a CO gives to a volume it wants: the key of `CreateVolume`'s idempotency.
+    VolumeName, "a volume name"
+);
+csi_name!(
+    /// The name a CO gives to a snapshot it wants: the key of `CreateSnapshot`'s idempotency.
+    SnapshotName, "a snapshot name"
+);
+
+/// CSI specification, "Size Limits": a string is at most 128 bytes. Names become EC2 tag values,
+/// so control characters are refused as the specification's CreateVolumeRequest.name allows.
+fn name_rule(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("it must not be empty")
+    } else if text.len() > 128 {
+        Some("it must not be longer than 128 bytes")
+    } else if text.chars().any(char::is_control) {
+        Some("it must not contain control characters")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_well_formed_id_round_trips(hex in "[0-9a-f]{17}|[0-9a-f]{8}") {
+            let text = format!("vol-{hex}");
+            let id: VolumeId = text.parse().unwrap();
+            prop_assert_eq!(id.to_string(), text);
+            prop_assert_eq!(id.nvme_serial(), format!("vol{hex}"));
+        }
+
+        #[test]
+        fn random_text_never_panics_and_is_kept_only_if_well_formed(text in ".*") {
+            if let Ok(id) = text.parse::<InstanceId>() {
+                prop_assert!(id.as_str().starts_with("i-"));
+            }
+            if let Ok(name) = text.parse::<VolumeName>() {
+                prop_assert_eq!(name.as_str(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn ids_of_another_kind_or_case_or_length_are_refused() {
+        for text in [
+            "snap-0123456789abcdef0",
+            "vol-",
+            "vol-0123456789ABCDEF0",
+            "vol-012",
+            "vol-0123456789abcdef01",
+        ] {
+            assert!(text.parse::<VolumeId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_129_bytes_is_refused_and_128_is_accepted() {
+        assert!("x".repeat(128).parse::<VolumeName>().is_ok());
+        assert!("x".repeat(129).parse::<VolumeName>().is_err());
+    }
+}

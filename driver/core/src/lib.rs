@@ -1,0 +1,26 @@
+//! What both plugins share and what has no input or output: nouns that are valid by construction,
+//! the ports to the outside, request parsing, errors with their gRPC codes, and owned operations.
+//!
+//! This crate knows neither AWS's SDK nor the kernel, so its tests need neither.
+
+pub mod api_error;
+pub mod capability;
+pub mod capacity;
+pub mod ebs;
+pub mod facts;
+pub mod id;
+pub mod instance;
+pub mod operations;
+pub mod rpc_error;
+pub mod topology;
+
+pub use api_error::{ApiError, ErrorKind};
+pub use capability::{Access, AccessMode, Capability, FsType};
+pub use capacity::{Bytes, CapacityRange, GiB};
+pub use id::{InstanceId, SnapshotId, SnapshotName, VolumeId, VolumeName};
+pub use operations::{Operations, RunError};
+pub use rpc_error::{Chain, GrpcCode, Invalid, RpcError};
+pub use topology::Zone;
+
+/// Name of the EBS driver: the `provisioner` of its StorageClasses.
+pub const EBS_DRIVER_NAME: &str = "ebs.csi.aws.com";
