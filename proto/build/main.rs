@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("rpc.rs"), rpc::source(&pool)?)?;
     let secretive = redact::secretive(&pool)?;
     fs::write(out.join("redact.rs"), redact::source(&secretive)?)?;
+    fs::write(out.join("types.rs"), redact::by_name(&pool)?)?;
 
     // Source information carries the comments that become documentation.
     compiler.include_source_info(true);

@@ -68,3 +68,17 @@ fn shown(message: &MessageDescriptor, field: &FieldDescriptor) -> Result<String,
         (false, _, _) => format!("&self.r#{name}"),
     })
 }
+
+/// An array of pairs, for every message outside another: its full name, and the function that shows
+/// an encoded one as its Rust type does. `tests/redaction.rs` needs it to follow the descriptor too.
+pub(crate) fn by_name(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let mut out = "[\n".to_owned();
+    for message in pool.all_messages() {
+        if message.package_name() == "csi.v1" && message.parent_message().is_none() {
+            let (full, name) = (message.full_name(), message.name());
+            writeln!(out, "    (\"{full}\", shown::<csi::{name}>),")?;
+        }
+    }
+    out.push_str("]\n");
+    Ok(out)
+}
