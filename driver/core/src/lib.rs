@@ -6,6 +6,7 @@
 pub mod api_error;
 pub mod capability;
 pub mod capacity;
+pub mod device_name;
 pub mod ebs;
 pub mod facts;
 pub mod id;
