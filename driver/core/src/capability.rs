@@ -188,22 +188,22 @@ impl AccessMode {
 mod tests {
     use super::*;
 
-    fn message(access_type: Option<AccessType>, mode: i32) -> csi::VolumeCapability {
+    fn message(access_type: impl Into<Option<AccessType>>, mode: i32) -> csi::VolumeCapability {
         csi::VolumeCapability {
             access_mode: Some(csi::volume_capability::AccessMode { mode }),
-            access_type,
+            access_type: access_type.into(),
         }
     }
 
-    fn mount(fs_type: &str) -> Option<AccessType> {
-        Some(AccessType::Mount(csi::volume_capability::MountVolume {
+    fn mount(fs_type: &str) -> AccessType {
+        AccessType::Mount(csi::volume_capability::MountVolume {
             fs_type: fs_type.to_owned(),
             ..Default::default()
-        }))
+        })
     }
 
-    fn block() -> Option<AccessType> {
-        Some(AccessType::Block(csi::volume_capability::BlockVolume {}))
+    fn block() -> AccessType {
+        AccessType::Block(csi::volume_capability::BlockVolume {})
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl fmt::Display for GiB {
 }
 
 /// What a CO asks of a volume's size. 0 in a message means "unset" (CSI specification,
-/// CapacityRange); both ends unset is the same as no range.
+/// `CapacityRange`); both ends unset is the same as no range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CapacityRange {
     required: Option<Bytes>,
@@ -103,9 +103,10 @@ impl CapacityRange {
                 u32::try_from((limit / GIB).min(u64::from(default.0))).unwrap_or(default.0)
             )),
         };
-        wanted
-            .filter(|size| size.0 > 0 && size.bytes().0 <= limit)
-            .ok_or(NoSizeFits { required: self.required.map_or(0, |required| required.0), limit })
+        wanted.filter(|size| size.0 > 0 && size.bytes().0 <= limit).ok_or_else(|| NoSizeFits {
+            required: self.required.map_or(0, |required| required.0),
+            limit,
+        })
     }
 
     /// Whether an existing size satisfies the range.

@@ -142,7 +142,7 @@ pub const READ_LAG_BOUND: Duration = Duration::from_secs(10);
 /// Source: EBS user guide, "Request modifications" (2026-01); certain of the text.
 pub const MODIFICATIONS_PER_WINDOW: usize = 4;
 /// The rolling window of [`MODIFICATIONS_PER_WINDOW`].
-pub const MODIFICATION_WINDOW: Duration = Duration::from_secs(24 * 3600);
+pub const MODIFICATION_WINDOW: Duration = Duration::from_hours(24);
 
 /// After this long in `attaching` an attachment is stuck. Upstream's experience; likely.
 pub const STUCK_ATTACHING: Duration = Duration::from_secs(90);
@@ -158,7 +158,7 @@ pub const PAGE_MAX: u16 = 1_000;
 /// Median time from `CreateVolume` to `available`. Upstream's measurement; likely.
 pub const CREATE_MEDIAN: Duration = Duration::from_millis(1_500);
 /// Median time of an attach or a detach. Upstream's measurement; likely.
-pub const ATTACH_MEDIAN: Duration = Duration::from_millis(1_000);
+pub const ATTACH_MEDIAN: Duration = Duration::from_secs(1);
 /// The 99th percentile of both, as a multiple of the median. A guess from a few figures.
 pub const P99_TO_MEDIAN: f64 = 2.7;
 
