@@ -1,0 +1,28 @@
+# The two commands are `make demo` and `make test`; everything they need they install themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CSI_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csi-driver
+export CSI_CACHE
+
+.PHONY: help demo test lint prepare
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: prepare ## Take one volume through its whole life, on a real NVMe disk in a guest machine
+	@cargo build --quiet --bins
+	@cargo run --quiet -p sanity-tests --bin demo
+
+test: prepare ## Pass every test: units, simulator, kernel, guest, official csi-sanity
+	@sanity-tests/run-tests.sh
+
+lint: ## Check formatting, lints, and licences and advisories of dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check; \
+	else echo "SKIPPED: cargo deny (cargo install cargo-deny)"; fi
+
+prepare: ## Install packages and tools, build the guest's disk (kept in $(CSI_CACHE))
+	@sanity-tests/prepare.sh
