@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _, stderr};
 use std::process::{Command, Output};
 
 use csi_proto::FILE_DESCRIPTOR_SET;
@@ -18,8 +18,9 @@ type Leaves = BTreeMap<String, String>;
 #[test]
 fn csi_proto_equals_the_descriptor_of_the_published_go_module() {
     let Some(published) = published() else {
-        println!("SKIPPED: there is no `go` on this machine to run tests/published/main.go with");
-        return;
+        // Not `println!`, which the test harness swallows when a test passes.
+        let said = writeln!(stderr(), "SKIPPED: no `go` here to run proto/tests/published with");
+        return said.expect("standard error takes text");
     };
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the embedded set is valid");
     let ours = pool.get_file_by_name("csi.proto").expect("the set has csi.proto");
@@ -27,7 +28,7 @@ fn csi_proto_equals_the_descriptor_of_the_published_go_module() {
     let theirs = leaves(&pool, &published);
 
     // Guards the comparison itself: a walk that saw nothing would find no difference.
-    assert!(theirs.len() > 2000, "the published descriptor has only {} leaves", theirs.len());
+    assert!(theirs.len() > 1000, "the published descriptor has only {} leaves", theirs.len());
     assert!(
         ours == theirs,
         "only here:\n{}only in the published module:\n{}",
