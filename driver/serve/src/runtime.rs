@@ -1,0 +1,35 @@
+//! The tokio runtime of a plugin, which is small because a plugin mostly waits.
+
+use std::io;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// A plugin computes next to nothing; a second thread keeps it answering beside a slow poll.
+const WORKERS: usize = 2;
+/// Threads for system calls that block, such as mounts. Each of them may hang on a dead device.
+const BLOCKING: usize = 64;
+
+/// The runtime.
+///
+/// # Errors
+/// If the system gives no threads or no epoll.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_name("csi")
+        .enable_all()
+        .build()
+}
+
+/// Runs a plugin's main future and returns without waiting for system calls that still block: a
+/// mount that hangs must not keep the process from ending.
+///
+/// # Errors
+/// If there is no runtime to be had.
+pub fn run<T>(main: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(main);
+    runtime.shutdown_background();
+    Ok(result)
+}
