@@ -12,8 +12,12 @@ pub mod facts;
 pub mod id;
 pub mod instance;
 pub mod operations;
+pub mod parameters;
+pub mod request;
 pub mod rpc_error;
 pub mod topology;
+
+use csi_proto::csi;
 
 pub use api_error::{ApiError, ErrorKind};
 pub use capability::{Access, AccessMode, Capability, FsType};
@@ -25,3 +29,35 @@ pub use topology::Zone;
 
 /// Name of the EBS driver: the `provisioner` of its StorageClasses.
 pub const EBS_DRIVER_NAME: &str = "ebs.csi.aws.com";
+
+/// What the EBS driver says of itself in `GetPluginCapabilities`, the controller and the node
+/// alike, as the CSI specification demands.
+pub const EBS_PLUGIN_CAPABILITIES: [PluginCapability; 3] = [
+    PluginCapability::Service(csi::plugin_capability::service::Type::ControllerService),
+    PluginCapability::Service(
+        csi::plugin_capability::service::Type::VolumeAccessibilityConstraints,
+    ),
+    PluginCapability::Expansion(csi::plugin_capability::volume_expansion::Type::Online),
+];
+
+/// One entry of `GetPluginCapabilities`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginCapability {
+    /// A service of the plugin.
+    Service(csi::plugin_capability::service::Type),
+    /// How volumes can be expanded.
+    Expansion(csi::plugin_capability::volume_expansion::Type),
+}
+
+impl From<PluginCapability> for csi::PluginCapability {
+    fn from(capability: PluginCapability) -> Self {
+        use csi::plugin_capability::{Service, Type, VolumeExpansion};
+        let r#type = match capability {
+            PluginCapability::Service(service) => Type::Service(Service { r#type: service.into() }),
+            PluginCapability::Expansion(kind) => {
+                Type::VolumeExpansion(VolumeExpansion { r#type: kind.into() })
+            }
+        };
+        Self { r#type: Some(r#type) }
+    }
+}

@@ -1,0 +1,135 @@
+//! Parameters that users write into `StorageClasses`, `VolumeAttributesClasses` and
+//! `VolumeSnapshotClasses`.
+//!
+//! Each kind of class has one table. The table drives the parser, and it holds what a
+//! documentation page says about each parameter, so the two cannot differ.
+
+pub mod class;
+pub mod mutable;
+pub mod snapshot;
+pub mod tags;
+
+use std::collections::BTreeMap;
+
+use crate::rpc_error::Invalid;
+
+pub use class::ClassParameters;
+pub use mutable::MutableParameters;
+pub use snapshot::SnapshotParameters;
+
+/// How a parameter's key is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// Any capitalisation.
+    AnyCase,
+    /// The key is a case-sensitive beginning; what follows only tells several of them apart.
+    Prefix,
+}
+
+/// One parameter: how it is parsed and what its documentation says.
+#[derive(Debug)]
+pub struct Parameter<T> {
+    /// The key as the documentation spells it.
+    pub key: &'static str,
+    /// How keys are compared.
+    pub matching: Match,
+    /// The values it accepts.
+    pub accepts: &'static str,
+    /// What holds if it is absent.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+    /// Puts the value into the result.
+    pub(crate) apply: fn(&mut T, &Given<'_>) -> Result<(), Invalid>,
+}
+
+/// A parameter as the user wrote it.
+#[derive(Debug)]
+pub(crate) struct Given<'a> {
+    /// The key.
+    pub(crate) key: &'a str,
+    /// The value.
+    pub(crate) value: &'a str,
+}
+
+impl Given<'_> {
+    fn refuse<V>(&self, rule: impl Into<String>) -> Result<V, Invalid> {
+        Err(Invalid::new(self.key, rule))
+    }
+
+    /// The text, or `None` if it is empty.
+    fn text(&self) -> Option<String> {
+        (!self.value.is_empty()).then(|| self.value.to_owned())
+    }
+
+    /// A number. Zero and below mean "not set", as they always have for this driver.
+    fn number(&self) -> Result<Option<u32>, Invalid> {
+        match self.value.parse::<i32>() {
+            Ok(number) => Ok(u32::try_from(number).ok().filter(|number| *number > 0)),
+            Err(_not_a_number) => {
+                self.refuse(format!("must be a whole number below 2^31, got {:?}", self.value))
+            }
+        }
+    }
+
+    /// `true` or `false`. The driver this one replaces took everything but `true` for false, so a
+    /// `True` silently made unencrypted volumes; here it is refused.
+    fn flag(&self) -> Result<bool, Invalid> {
+        match self.value {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => {
+                self.refuse(format!("must be true or false, in lower-case letters, got {other:?}"))
+            }
+        }
+    }
+
+    /// A value for mkfs: letters and digits only, since it becomes an argument on the node.
+    fn alphanumeric(&self) -> Result<Option<String>, Invalid> {
+        if self.value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            Ok(self.text())
+        } else {
+            self.refuse(format!("must consist of letters and digits, got {:?}", self.value))
+        }
+    }
+}
+
+impl<T> Parameter<T> {
+    fn is_named(&self, key: &str) -> bool {
+        match self.matching {
+            Match::AnyCase => self.key.eq_ignore_ascii_case(key),
+            Match::Prefix => key.starts_with(self.key),
+        }
+    }
+}
+
+/// Parses parameters by a table. Parameters are applied in the order of their keys, so that the
+/// result does not depend on chance.
+///
+/// # Errors
+/// A key that the table does not have, a key given twice in different capitalisation, a value
+/// that breaks the parameter's rule.
+pub(crate) fn parse<T: Default>(
+    table: &'static [Parameter<T>],
+    parameters: &BTreeMap<String, String>,
+) -> Result<T, Invalid> {
+    let mut parsed = T::default();
+    let mut seen: BTreeMap<&'static str, &str> = BTreeMap::new();
+    for (key, value) in parameters {
+        let Some(parameter) = table.iter().find(|parameter| parameter.is_named(key)) else {
+            return Err(Invalid::new(key.as_str(), unknown(table)));
+        };
+        if parameter.matching == Match::AnyCase
+            && let Some(other) = seen.insert(parameter.key, key)
+        {
+            return Err(Invalid::new(key.as_str(), format!("is the same parameter as {other:?}")));
+        }
+        (parameter.apply)(&mut parsed, &Given { key, value })?;
+    }
+    Ok(parsed)
+}
+
+fn unknown<T>(table: &[Parameter<T>]) -> String {
+    let known: Vec<&str> = table.iter().map(|parameter| parameter.key).collect();
+    format!("is not a known parameter; known are {}", known.join(", "))
+}

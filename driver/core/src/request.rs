@@ -1,0 +1,54 @@
+//! Requests of the Controller service, parsed once. After this the driver sees no message of the
+//! wire, and every field holds what its type says.
+
+mod create_volume;
+mod listing;
+mod snapshot;
+mod volume;
+
+use std::str::FromStr;
+
+use tonic::Code;
+
+use crate::id::InvalidId;
+use crate::rpc_error::{GrpcCode, Invalid};
+
+pub use create_volume::CreateVolume;
+pub use listing::{ListSnapshots, ListVolumes, PageRequest, SnapshotFilter};
+pub use snapshot::{CreateSnapshot, SnapshotOnly};
+pub use volume::{
+    ExpandVolume, ModifyVolume, PublishVolume, UnpublishFrom, UnpublishVolume,
+    ValidateCapabilities, VolumeOnly,
+};
+
+/// A request that no work is started for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// A field breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// An id that no object can have. It is a well-formed request for something that does not
+    /// exist (so conformance tests have it), and AWS is not asked, since there a malformed id is
+    /// another error than an unknown one.
+    #[error("{0}; so there is no such object")]
+    NoSuch(#[from] InvalidId),
+}
+
+impl GrpcCode for BadRequest {
+    fn code(&self) -> Code {
+        match self {
+            Self::Invalid(_) => Code::InvalidArgument,
+            Self::NoSuch(_) => Code::NotFound,
+        }
+    }
+}
+
+/// Refuses an empty field.
+fn present<'a>(field: &str, text: &'a str) -> Result<&'a str, Invalid> {
+    if text.is_empty() { Err(Invalid::new(field, "must not be empty")) } else { Ok(text) }
+}
+
+/// Reads a name.
+fn name<N: FromStr<Err = InvalidId>>(text: &str) -> Result<N, Invalid> {
+    text.parse().map_err(|error: InvalidId| Invalid::new("name", error.rule))
+}
