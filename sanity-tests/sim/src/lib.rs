@@ -1,1 +1,13 @@
-//! See the description in Cargo.toml.
+//! A simulated AWS that is as hard as AWS: one [`World`], a pure state machine in which time is
+//! an argument, seen through the ports (fast, in paused time) and through HTTP (by the real SDK).
+//!
+//! The world breaks the same promises that AWS breaks: reads lag, one unknown id fails a whole
+//! Describe, replies are lost, attachments stick. A driver that looks good here has met them.
+
+pub mod port;
+pub mod sim;
+pub mod world;
+
+pub use port::SimEbs;
+pub use sim::Sim;
+pub use world::World;
