@@ -75,3 +75,65 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
         rest = after;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn parse(args: &[&str]) -> Result<ServeArgs, clap::Error> {
+        Command::try_parse_from(["test"].iter().chain(args)).map(|command| command.serve)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_driver_that_is_replaced() {
+        let args = parse(&[]).unwrap();
+        assert_eq!(args.endpoint.to_string(), "unix:///tmp/csi.sock");
+        assert_eq!(args.http_endpoint, HttpAddress::Nowhere);
+        assert_eq!(args.health_endpoint, HttpAddress::Nowhere);
+        assert_eq!(args.logging_format, LogFormat::Text);
+        assert_eq!((args.verbosity, args.grace_period), (2, Duration::from_secs(25)));
+    }
+
+    #[test]
+    fn flags_are_spelled_as_charts_spell_them() {
+        let args = ["--endpoint=unix:/csi/csi.sock", "--logging-format=json", "--v=4"];
+        let args = parse(&[&args[..], &["--http-endpoint=:3301", "--grace-period=1m"]].concat());
+        let args = args.unwrap();
+        assert_eq!(args.endpoint.to_string(), "unix:///csi/csi.sock");
+        assert_eq!(args.logging_format, LogFormat::Json);
+        assert_eq!((args.verbosity, args.grace_period), (4, Duration::from_mins(1)));
+        let both = ["[::]:3301", "0.0.0.0:3301"].map(|address| address.parse().unwrap());
+        assert_eq!(args.http_endpoint, HttpAddress::At(both.to_vec()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_the_rule() {
+        for (flag, rule) in [
+            ("--http-endpoint=nowhere", "write IP:PORT, localhost:PORT, :PORT or nothing"),
+            ("--endpoint=csi.sock", "use unix:///path, an absolute path, or tcp://IP:PORT"),
+            ("--grace-period=soon", "write, for instance, 500ms, 2s or 1m30s"),
+        ] {
+            let error = parse(&[flag]).unwrap_err().to_string();
+            assert!(error.contains(rule), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        let read = |text| parse_duration(text).ok().map(|time| time.as_millis());
+        assert_eq!(read("2s"), Some(2_000));
+        assert_eq!(read("1m30s"), Some(90_000));
+        assert_eq!(read("1h500ms"), Some(3_600_500));
+        for text in ["", "5", "s", "1.5s", "-1s", "1d", "2s ", "99999999999999999999s"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+        assert_eq!(read("18446744073709551615h"), None, "no overflow");
+    }
+}

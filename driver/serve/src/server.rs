@@ -178,3 +178,6 @@ async fn unhurried<T>(accepted: io::Result<T>) -> io::Result<T> {
     }
     accepted
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,3 +25,19 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     });
     Ok(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, raise};
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn sigterm_cancels_the_token_and_does_not_kill() {
+        let token = on_signal().unwrap();
+        assert!(!token.is_cancelled());
+        raise(Signal::SIGTERM).unwrap();
+        timeout(Duration::from_secs(10), token.cancelled()).await.unwrap();
+    }
+}
