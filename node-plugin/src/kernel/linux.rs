@@ -1,0 +1,381 @@
+//! The kernel of this machine.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use csi_core::{Bytes, FsType};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{major, minor};
+use nix::sys::statvfs::statvfs;
+
+use self::tools::Tool;
+use super::{
+    DeviceNumber, Disk, GrowTool, Kernel, KernelError, MountEntry, PathKind, Step, Usage,
+};
+use crate::format::FormatOptions;
+use crate::identity;
+use crate::mount_options::MountOptions;
+use crate::probe::{self, MARKER, MARKER_LENGTH, Probe, TAIL};
+
+mod mountinfo;
+mod sysfs;
+mod tools;
+
+/// Limits of the tools. Without discarding, making a file system writes little; the largest EBS
+/// volume takes seconds. A check reads all metadata.
+const MKFS_LIMIT: Duration = Duration::from_mins(10);
+const FSCK_LIMIT: Duration = Duration::from_hours(1);
+const GROW_LIMIT: Duration = Duration::from_mins(30);
+
+/// This machine, or a part of it that is shown in other folders.
+#[derive(Debug, Clone)]
+pub struct Linux {
+    sysfs: PathBuf,
+    dev: PathBuf,
+}
+
+/// A disk held open, read-only and shared. Read-only, because udev probes a disk again each time a
+/// writer closes it.
+#[derive(Debug)]
+pub struct Pinned {
+    disk: Disk,
+    node: PathBuf,
+    file: File,
+}
+
+impl Pinned {
+    /// A path that leads to this disk and to no other.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
+    }
+
+    fn open(&self, writable: bool, exclusive: bool) -> Result<File, KernelError> {
+        let flags = if exclusive { OFlag::O_EXCL } else { OFlag::empty() };
+        let options = OpenOptions::new()
+            .read(true)
+            .write(writable)
+            .custom_flags(flags.bits())
+            .open(self.path());
+        options.map_err(|source| match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
+            Errno::EBUSY => KernelError::Busy(self.disk.name.clone()),
+            _ => call("open", &self.disk.name, source),
+        })
+    }
+
+    fn size(&self) -> Result<Bytes, KernelError> {
+        use std::io::{Seek, SeekFrom};
+        let end = (&self.file).seek(SeekFrom::End(0));
+        end.map(Bytes).map_err(|source| call("lseek", &self.disk.name, source))
+    }
+}
+
+fn call(call: &'static str, object: impl ToString, source: io::Error) -> KernelError {
+    KernelError::Call { call, object: object.to_string(), source }
+}
+
+fn at(name: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
+    let object = path.display().to_string();
+    move |source| KernelError::Call { call: name, object, source }
+}
+
+fn errno(name: &'static str, path: &Path) -> impl FnOnce(Errno) -> KernelError {
+    let at = at(name, path);
+    move |errno| at(errno.into())
+}
+
+fn number(device: u64) -> DeviceNumber {
+    DeviceNumber { major: major(device), minor: minor(device) }
+}
+
+impl Linux {
+    /// A machine whose sysfs and device nodes are in these folders.
+    #[must_use]
+    pub fn new(sysfs: PathBuf, dev: PathBuf) -> Self {
+        Self { sysfs, dev }
+    }
+
+    /// Makes sure that the pinned disk is still what its name leads to: mount(2) and bind mounts
+    /// take a name.
+    fn verify(&self, pin: &Pinned) -> Result<(), KernelError> {
+        let now = sysfs::disk_named(&self.sysfs, &pin.disk.name);
+        let node = number_of_node(&pin.node)?;
+        let what = identity::difference(&pin.disk, now.as_ref()).or_else(|| {
+            (node != Some(pin.disk.number))
+                .then(|| format!("{} is another device", pin.node.display()))
+        });
+        match what {
+            Some(what) => Err(KernelError::Changed { name: pin.disk.name.clone(), what }),
+            None => Ok(()),
+        }
+    }
+
+    fn write_marker(&self, pin: &Pinned, start: &[u8]) -> Result<(), KernelError> {
+        self.verify(pin)?;
+        let file = pin.open(true, true)?;
+        let mut block = [0; MARKER_LENGTH];
+        block[..start.len()].copy_from_slice(start);
+        let length = u64::try_from(MARKER_LENGTH).unwrap_or(0);
+        let offset = pin.size()?.0.saturating_sub(length);
+        let written = file.write_all_at(&block, offset).and_then(|()| file.sync_all());
+        written.map_err(|source| call("write to the end of", &pin.disk.name, source))
+    }
+
+    fn make_fs(
+        &self,
+        pin: &Pinned,
+        fs: FsType,
+        options: &FormatOptions,
+    ) -> Result<(), KernelError> {
+        self.verify(pin)?;
+        let name = match fs {
+            FsType::Ext4 => "mkfs.ext4",
+            FsType::Ext3 => "mkfs.ext3",
+            FsType::Xfs => "mkfs.xfs",
+        };
+        let bytes = pin.size()?.0.saturating_sub(TAIL);
+        let (mut arguments, after) = options.arguments(fs, bytes);
+        arguments.push(pin.path().display().to_string());
+        arguments.extend(after);
+        let device = &pin.disk.name;
+        Tool { name, arguments, device, limit: MKFS_LIMIT, success: &[0] }.run()
+    }
+
+    fn mount(
+        &self,
+        pin: &Pinned,
+        path: &Path,
+        fs: &str,
+        options: &MountOptions,
+    ) -> Result<(), KernelError> {
+        self.verify(pin)?;
+        let data = Some(options.data.as_str()).filter(|data| !data.is_empty());
+        let explain = |errno: Errno| {
+            let shown = [format!("{:?}", options.flags), options.data.clone()].join(" ");
+            let object = format!("{} as {fs} ({}) at {}", pin.disk.name, shown.trim(), path.display());
+            call("mount", object, errno.into())
+        };
+        mount(Some(&pin.node), path, Some(fs), options.flags, data).map_err(explain)?;
+        let top = self.mounts()?.into_iter().rfind(|entry| entry.at == path);
+        if top.is_some_and(|top| top.device == pin.disk.number) {
+            return Ok(());
+        }
+        self.give_back(pin, path, "another disk was mounted under its name")
+    }
+
+    fn bind_device(&self, pin: &Pinned, path: &Path) -> Result<(), KernelError> {
+        self.verify(pin)?;
+        bind(&pin.node, path)?;
+        if number_of_node(path)? == Some(pin.disk.number) {
+            return Ok(());
+        }
+        self.give_back(pin, path, "another device was bound under its name")
+    }
+
+    fn give_back(&self, pin: &Pinned, path: &Path, what: &str) -> Result<(), KernelError> {
+        unmount(path)?;
+        Err(KernelError::Changed { name: pin.disk.name.clone(), what: what.to_owned() })
+    }
+}
+
+/// The number of the device node at `path`; `None` if it is none or nothing is there.
+fn number_of_node(path: &Path) -> Result<Option<DeviceNumber>, KernelError> {
+    match fs::metadata(path) {
+        Ok(found) if found.file_type().is_block_device() => Ok(Some(number(found.rdev()))),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at("stat", path)(error)),
+    }
+}
+
+fn bind(from: &Path, to: &Path) -> Result<(), KernelError> {
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(errno("bind mount to", to))
+}
+
+fn unmount(path: &Path) -> Result<(), KernelError> {
+    match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
+        // Not a mount point (any more): that is what was wanted.
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(error) => Err(errno("umount", path)(error)),
+    }
+}
+
+fn make_dir(path: &Path) -> Result<(), KernelError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(at("mkdir", path))
+}
+
+fn make_file(path: &Path) -> Result<(), KernelError> {
+    if let Some(parent) = path.parent() {
+        make_dir(parent)?;
+    }
+    let made = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path);
+    made.map(drop).map_err(at("create", path))
+}
+
+/// Never removes anything that holds something.
+fn remove(path: &Path) -> Result<(), KernelError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at("lstat", path)(error)),
+    };
+    let removed = if found.is_dir() {
+        fs::remove_dir(path)
+    } else if found.is_file() && found.len() == 0 {
+        fs::remove_file(path)
+    } else {
+        Err(io::Error::other("it is neither an empty directory nor an empty file"))
+    };
+    removed.map_err(at("remove", path))
+}
+
+impl Kernel for Linux {
+    type Pin = Pinned;
+
+    fn disks(&self) -> Result<Vec<Disk>, KernelError> {
+        sysfs::disks(&self.sysfs).map_err(at("list disks in", &self.sysfs))
+    }
+
+    fn mounts(&self) -> Result<Vec<MountEntry>, KernelError> {
+        let path = Path::new("/proc/self/mountinfo");
+        fs::read(path).map(|table| mountinfo::parse(&table)).map_err(at("read", path))
+    }
+
+    fn kind(&self, path: &Path) -> Result<PathKind, KernelError> {
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found.file_type(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PathKind::Absent),
+            Err(error) => return corrupted(error).map_err(at("lstat", path)),
+        };
+        Ok(if found.is_dir() {
+            PathKind::Directory
+        } else if found.is_file() {
+            PathKind::File
+        } else if found.is_symlink() {
+            PathKind::Symlink
+        } else if found.is_block_device() {
+            number_of_node(path)?.map_or(PathKind::Absent, PathKind::BlockDevice)
+        } else {
+            PathKind::Other
+        })
+    }
+
+    fn resolve(&self, path: &Path) -> Result<PathBuf, KernelError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(path.to_owned());
+        };
+        match fs::canonicalize(parent) {
+            Ok(parent) => Ok(parent.join(name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
+            Err(error) => Err(at("resolve", parent)(error)),
+        }
+    }
+
+    fn device_named(&self, path: &str) -> Option<String> {
+        let name = path.strip_prefix("/dev/").filter(|name| !name.contains('/'))?;
+        let real = fs::canonicalize(self.dev.join(name)).ok()?;
+        Some(real.file_name()?.to_string_lossy().into_owned())
+    }
+
+    fn pin(&self, disk: &Disk) -> Result<Pinned, KernelError> {
+        let node = self.dev.join(&disk.name);
+        let file = File::open(&node).map_err(at("open", &node))?;
+        let mut pin = Pinned { disk: disk.clone(), node, file };
+        self.verify(&pin)?;
+        pin.disk.size = pin.size()?;
+        Ok(pin)
+    }
+
+    fn size(&self, pin: &Pinned) -> Bytes {
+        pin.disk.size
+    }
+
+    fn probe(&self, pin: &Pinned, exclusive: bool) -> Result<Probe, KernelError> {
+        let file = pin.open(false, exclusive)?;
+        let read = |offset, buffer: &mut [u8]| file.read_exact_at(buffer, offset);
+        probe::probe(pin.size()?, read).map_err(|source| call("read", &pin.disk.name, source))
+    }
+
+    fn usage(&self, path: &Path) -> Result<Usage, KernelError> {
+        let found = statvfs(path).map_err(errno("statvfs", path))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+        Ok(Usage {
+            total: bytes(found.blocks()),
+            available: bytes(found.blocks_available()),
+            used: bytes(found.blocks().saturating_sub(found.blocks_free())),
+            inodes: found.files(),
+            inodes_free: found.files_free(),
+        })
+    }
+
+    fn apply(&self, pin: Option<&Pinned>, step: &Step) -> Result<(), KernelError> {
+        let pinned = || pin.ok_or_else(|| call("find the disk for", step, Errno::ENODEV.into()));
+        match step {
+            Step::MakeDir(path) => make_dir(path),
+            Step::MakeFile(path) => make_file(path),
+            Step::WriteMarker => self.write_marker(pinned()?, MARKER),
+            Step::MakeFs { fs, options } => self.make_fs(pinned()?, *fs, options),
+            Step::ClearMarker => self.write_marker(pinned()?, &[]),
+            Step::Repair => repair(pinned()?),
+            Step::Mount { at, fs, options } => self.mount(pinned()?, at, fs, options),
+            Step::Bind { from, to } => bind(from, to),
+            Step::BindDevice(path) => self.bind_device(pinned()?, path),
+            Step::Remount { at, flags } => remount(at, *flags),
+            Step::Grow { at, fs } => grow(pinned()?, at, *fs),
+            Step::Unmount(path) => unmount(path),
+            Step::Remove(path) => remove(path),
+        }
+    }
+}
+
+/// What `lstat` answers at a mount whose device or server is gone. The list is that of kubelet's
+/// mount library.
+fn corrupted(error: io::Error) -> io::Result<PathKind> {
+    match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+        errno @ (Errno::ENOTCONN
+        | Errno::ESTALE
+        | Errno::EIO
+        | Errno::EACCES
+        | Errno::EHOSTDOWN
+        | Errno::EWOULDBLOCK
+        | Errno::ENODEV
+        | Errno::ESHUTDOWN
+        | Errno::EUCLEAN) => Ok(PathKind::Corrupted(errno)),
+        _ => Err(error),
+    }
+}
+
+fn remount(path: &Path, flags: MsFlags) -> Result<(), KernelError> {
+    let flags = flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(errno("remount", path))
+}
+
+/// `-p` replays the journal and repairs what is safe; it does nothing to a clean file system.
+fn repair(pin: &Pinned) -> Result<(), KernelError> {
+    let arguments = vec!["-p".to_owned(), pin.path().display().to_string()];
+    // 1: errors corrected; 2: corrected, reboot if it is the root (e2fsck(8)).
+    let success = &[0, 1, 2];
+    let device = &pin.disk.name;
+    Tool { name: "e2fsck", arguments, device, limit: FSCK_LIMIT, success }.run()
+}
+
+fn grow(pin: &Pinned, path: &Path, fs: GrowTool) -> Result<(), KernelError> {
+    let (name, arguments) = match fs {
+        GrowTool::Resize2fs => ("resize2fs", vec![pin.path().display().to_string()]),
+        GrowTool::XfsGrowfs => ("xfs_growfs", vec!["-d".to_owned(), path.display().to_string()]),
+    };
+    Tool { name, arguments, device: &pin.disk.name, limit: GROW_LIMIT, success: &[0] }.run()
+}
