@@ -1,0 +1,142 @@
+//! From settings to a client: region, endpoint, user agent, timeouts, credentials.
+
+use std::time::Duration;
+
+use aws_config::provider_config::ProviderConfig;
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::config::timeout::TimeoutConfig;
+use aws_sdk_ec2::config::{
+    AppName, BehaviorVersion, IdentityCache, Region, SharedCredentialsProvider,
+    StalledStreamProtectionConfig,
+};
+
+use crate::credentials::{Cache, Chain};
+use crate::pace::Rate;
+
+/// Time for a TCP and TLS connection.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Time for a whole call. EC2 answers within a second or not at all.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// Settings of the connection to EC2. Credentials, proxies, FIPS and dual-stack endpoints come
+/// from the variables and files that every AWS SDK reads.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The region, `us-east-1`.
+    pub region: String,
+    /// URL of EC2's endpoint where it is not the region's own (the Go driver's
+    /// `AWS_EC2_ENDPOINT`). Without it `AWS_ENDPOINT_URL_EC2` and `AWS_ENDPOINT_URL` count.
+    pub endpoint: Option<String>,
+    /// Text that follows the driver's name and version in the user agent.
+    pub user_agent_extra: Option<String>,
+    /// Rates of actions whose quota is not EC2's default.
+    pub rates: Vec<Rate>,
+}
+
+/// Settings that no client can be made of.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The region is no region's name.
+    #[error("{region:?} is no AWS region; set AWS_REGION, such as us-east-1")]
+    Region {
+        /// The region as it came.
+        region: String,
+    },
+    /// The endpoint is no URL.
+    #[error("EC2 endpoint {endpoint:?}: want http://HOST[:PORT] or https://HOST[:PORT]")]
+    Endpoint {
+        /// The endpoint as it came.
+        endpoint: String,
+    },
+    /// The extra text cannot stand in a user agent.
+    #[error("user agent extra {extra:?}: only letters, digits and !#$%&'*+-.^_`|~ may stand in it")]
+    UserAgent {
+        /// The text as it came.
+        extra: String,
+    },
+}
+
+/// A client that makes each call once: what a lost reply means is decided above, where it is known
+/// whether the call may be repeated.
+pub(crate) async fn client(config: &Config) -> Result<(aws_sdk_ec2::Client, Cache), ConnectError> {
+    let region = region(&config.region)?;
+    let endpoint = config.endpoint.as_deref().filter(|url| !url.is_empty());
+    endpoint.map_or(Ok(()), check_endpoint)?;
+    let loaded = aws_config::defaults(behavior())
+        .region(region.clone())
+        .app_name(app_name(config.user_agent_extra.as_deref())?)
+        .no_credentials()
+        .load()
+        .await;
+    let base = ProviderConfig::default()
+        .with_region(Some(region))
+        .with_use_fips(loaded.use_fips())
+        .with_use_dual_stack(loaded.use_dual_stack());
+    let credentials = Cache::new(Chain::new(base, &config.region));
+    let mut builder = aws_sdk_ec2::config::Builder::from(&loaded)
+        .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+        .identity_cache(IdentityCache::no_cache())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts())
+        // Its grace period is longer than a whole call may take.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Some(endpoint) = endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
+    Ok((aws_sdk_ec2::Client::from_conf(builder.build()), credentials))
+}
+
+pub(crate) fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build()
+}
+
+fn region(name: &str) -> Result<Region, ConnectError> {
+    let is_name = name.contains('-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if is_name {
+        Ok(Region::new(name.to_owned()))
+    } else {
+        Err(ConnectError::Region { region: name.to_owned() })
+    }
+}
+
+fn check_endpoint(url: &str) -> Result<(), ConnectError> {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let is_url = host.is_some_and(|host| {
+        !host.is_empty() && !host.starts_with(['/', ':']) && !host.contains(char::is_whitespace)
+    });
+    if is_url { Ok(()) } else { Err(ConnectError::Endpoint { endpoint: url.to_owned() }) }
+}
+
+fn app_name(extra: Option<&str>) -> Result<AppName, ConnectError> {
+    let base = concat!("aws-ebs-csi-driver-", env!("CARGO_PKG_VERSION"));
+    let extra = extra.filter(|extra| !extra.is_empty());
+    let name = extra.map_or_else(|| base.to_owned(), |extra| format!("{base}-{extra}"));
+    AppName::new(name)
+        .map_err(|_rule| ConnectError::UserAgent { extra: extra.unwrap_or_default().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_that_make_no_client_are_named() {
+        let good = Config { region: "us-east-1".to_owned(), ..Config::default() };
+        for (config, part) in [
+            (Config::default(), "set AWS_REGION"),
+            (Config { region: "US EAST".to_owned(), ..good.clone() }, "no AWS region"),
+            (Config { endpoint: Some("localhost:4566".to_owned()), ..good.clone() }, "http://HOST"),
+            (Config { endpoint: Some("http:///x".to_owned()), ..good.clone() }, "http://HOST"),
+            (Config { user_agent_extra: Some("a b".to_owned()), ..good.clone() }, "user agent"),
+        ] {
+            let error = client(&config).await.unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(client(&good).await.is_ok());
+    }
+}

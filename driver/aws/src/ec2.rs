@@ -1,0 +1,136 @@
+//! EC2 behind the port: how every call is made, timed, counted and logged.
+
+mod port;
+mod request;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::operation::RequestId;
+use csi_core::{ApiError, ErrorKind};
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+use crate::action::Action;
+use crate::classify::classify;
+use crate::connect::{Config, ConnectError, client};
+use crate::credentials::{Cache, CredentialsError};
+use crate::metrics::Metrics;
+use crate::pace::Pacers;
+use crate::parse::Odd;
+
+/// How long [`Ec2::check_credentials`] waits for each answer.
+const CHECK: Duration = Duration::from_secs(3);
+
+/// EC2. Clones share connections, credentials and pacing.
+#[derive(Clone)]
+pub struct Ec2 {
+    client: aws_sdk_ec2::Client,
+    credentials: Cache,
+    pacers: Arc<Pacers>,
+    metrics: Metrics,
+}
+
+impl fmt::Debug for Ec2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ec2").finish_non_exhaustive()
+    }
+}
+
+impl Ec2 {
+    /// A client by `config`, with its metrics in `registry`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Settings that no client can be made of.
+    pub async fn connect(config: &Config, registry: &mut Registry) -> Result<Self, ConnectError> {
+        let (client, credentials) = client(config).await?;
+        Ok(Self {
+            client,
+            credentials,
+            pacers: Arc::new(Pacers::new(&config.rates)),
+            metrics: Metrics::register(registry),
+        })
+    }
+
+    /// Loads the credentials, so that the first call need not, and names the broken link of their
+    /// chain within three seconds. EC2 itself is not asked.
+    ///
+    /// # Errors
+    /// Why there are no credentials. Later calls try again.
+    pub async fn check_credentials(&self) -> Result<(), CredentialsError> {
+        self.credentials.check(CHECK).await
+    }
+
+    /// Makes a call when its turn has come, again while EC2 refuses it for its rate.
+    async fn call<T, E, F>(
+        &self,
+        action: Action,
+        send: impl Fn() -> F + Send + Sync,
+    ) -> Result<T, ApiError>
+    where
+        T: RequestId + Send,
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+        F: Future<Output = Result<T, SdkError<E>>> + Send,
+    {
+        // The SDK's futures are several KiB, and pacing waits around them.
+        self.pacers.of(action).run(|| Box::pin(self.once(action, send()))).await
+    }
+
+    async fn once<T, E>(
+        &self,
+        action: Action,
+        call: impl Future<Output = Result<T, SdkError<E>>> + Send,
+    ) -> Result<T, ApiError>
+    where
+        T: RequestId + Send,
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let started = Instant::now();
+        let answer = call.await;
+        let latency = started.elapsed();
+        let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        let name = action.name();
+        match answer {
+            Ok(answer) => {
+                self.metrics.succeeded(action, latency);
+                let request_id = answer.request_id();
+                tracing::debug!(action = name, latency_ms, request_id, outcome = "ok", "AWS call");
+                Ok(answer)
+            }
+            Err(error) => {
+                let error = classify(action, &error);
+                let throttled = error.kind == ErrorKind::Throttled;
+                self.metrics.failed(action, &error.code, throttled);
+                let request_id = error.request_id.as_deref();
+                let outcome = error.code.as_str();
+                let message = error.message.as_str();
+                tracing::debug!(
+                    action = name,
+                    latency_ms,
+                    request_id,
+                    outcome,
+                    message,
+                    "AWS call"
+                );
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The error for an answer that is not what EC2's reference says.
+fn odd(action: Action, odd: &Odd) -> ApiError {
+    ApiError {
+        action: action.name(),
+        kind: ErrorKind::Unexpected,
+        code: "OddAnswer".to_owned(),
+        message: format!("in the answer {odd}"),
+        request_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
