@@ -1,6 +1,6 @@
 //! What a call is about, as a handler says it: the fields of the call's log lines.
 //!
-//! Values are escaped, so a hostile id cannot forge a line. Never record anything marked secret.
+//! Say each thing once: the text format appends. Values are escaped, so a hostile id cannot forge a line. Never record anything marked secret.
 
 use std::fmt::Display;
 
@@ -11,9 +11,10 @@ pub fn volume(id: impl Display) {
     record("volume", id);
 }
 
-/// The name that the CO chose for a volume or snapshot.
+/// The name that the CO chose for a volume or snapshot; the field is `csi_name`, since a span has a
+/// `name` of its own.
 pub fn name(name: impl Display) {
-    record("name", name);
+    record("csi_name", name);
 }
 
 /// The node's id.

@@ -35,9 +35,10 @@ pub fn init(format: LogFormat, verbosity: u8) {
     };
     if tracing_subscriber::registry().with(lines).try_init().is_ok() {
         panic::set_hook(Box::new(|panic| {
-            let message = panic.payload_as_str().unwrap_or("(no text)");
+            let reason = panic.payload_as_str().unwrap_or("(no text)");
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            error!(place, "panic: {message}");
+            // As a field, because only fields are escaped and an assertion has several lines.
+            error!(place, reason, "panic");
         }));
     }
 }

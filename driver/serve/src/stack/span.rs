@@ -70,7 +70,7 @@ fn open(rpc: Option<Rpc>, id: Option<&RequestId>) -> Span {
         rpc,
         request = Empty,
         volume = Empty,
-        name = Empty,
+        csi_name = Empty,
         node = Empty,
         snapshot = Empty,
         path = Empty,

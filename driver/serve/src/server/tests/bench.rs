@@ -26,10 +26,15 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::server::ServeError;
-use crate::{Deadline, Endpoint, Identity, Metrics, Readiness, ServeArgs, Server, health, subject};
+use crate::{
+    Deadline, Endpoint, Identity, Limits, Metrics, Readiness, ServeArgs, Server, health, subject,
+};
 
 /// Longest time a test waits for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Low, so that a test can exceed them.
+const LIMITS: Limits = Limits { reads: 2, mutations: 2 };
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -150,7 +155,8 @@ impl Bench {
 
         let metrics = Metrics::new("aws_ebs_csi");
         let shutdown = CancellationToken::new();
-        let server = Server::new(&args(&endpoint, more), metrics.clone(), routes);
+        let server =
+            Server::new(&args(&endpoint, more), metrics.clone(), routes).with_limits(LIMITS);
         let server = tokio::spawn(server.run(shutdown.clone(), drain));
         let bench = Self {
             endpoint,

@@ -21,12 +21,13 @@ async fn a_call_leaves_one_line_with_its_name_subject_code_time_and_id_and_no_se
         r#""code":"OK""#,
         r#""seconds":0."#,
         r#""rpc":"CreateVolume""#,
-        r#""name":"pvc-1""#,
+        r#""csi_name":"pvc-1""#,
         r#""volume":"vol-1""#,
     ];
     for part in expected {
         assert!(line.contains(part), "{part} is missing in {line}");
     }
+    assert_eq!(line.matches(r#""name":"#).count(), 1, "a key stands twice in {line}");
     let (_, id) = line.split_once(r#""request":""#).unwrap();
     let id = id.split('"').next().unwrap();
     assert!(id.len() >= 6 && id.contains('-'), "{line}");
