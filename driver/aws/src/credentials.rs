@@ -53,6 +53,20 @@ pub enum Link {
     InstanceProfile,
 }
 
+impl Link {
+    /// What to look at when the link is broken.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Environment | Self::Profile => "check what they set",
+            Self::WebIdentity => "check the network, the proxy and the role's trust policy",
+            Self::Container => "is there a Pod Identity association for the service account?",
+            Self::InstanceProfile => {
+                "is a role attached to the instance, and its metadata hop limit 2 or more?"
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -104,7 +118,7 @@ pub enum CredentialsError {
         reason: String,
     },
     /// Another link is set up, but broken.
-    #[error("{link}: {reason}")]
+    #[error("{link}: {reason}; {}", link.advice())]
     Broken {
         /// Which.
         link: Link,
@@ -112,7 +126,7 @@ pub enum CredentialsError {
         reason: String,
     },
     /// A link took too long.
-    #[error("{link}: no credentials within {after:?}")]
+    #[error("{link}: no credentials within {after:?}; {}", link.advice())]
     TimedOut {
         /// Which.
         link: Link,
