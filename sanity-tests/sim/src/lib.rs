@@ -4,10 +4,17 @@
 //! The world breaks the same promises that AWS breaks: reads lag, one unknown id fails a whole
 //! Describe, replies are lost, attachments stick. A driver that looks good here has met them.
 
+pub mod args;
+pub mod client;
+pub mod http;
 pub mod port;
+pub mod seed;
+pub mod server;
 pub mod sim;
 pub mod world;
 
+pub use client::AdminClient;
 pub use port::SimEbs;
+pub use seed::Seed;
 pub use sim::Sim;
 pub use world::World;

@@ -194,7 +194,14 @@ impl Ebs for SimEbs {
         let call = filtered("instance-id", &ids);
         let act = |world: &mut World, now| world.describe_instances(&call, now);
         let listing = self.call(Action::DescribeInstances, call.subject(), act).await?;
-        Ok(listing.items.into_iter().map(|(_, shown)| shown).collect())
+        let shown = listing.items.into_iter().map(|(record, attachments)| Instance {
+            id: record.id,
+            instance_type: record.instance_type,
+            zone: Zone(record.zone),
+            state: record.state,
+            devices: attachments.into_iter().map(|a| (a.device, a.volume)).collect(),
+        });
+        Ok(shown.collect())
     }
 
     async fn describe_modifications(

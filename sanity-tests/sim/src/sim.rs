@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::world::fault::{After, Before};
@@ -18,6 +19,8 @@ pub struct Sim {
 struct Shared {
     world: Mutex<World>,
     began: Instant,
+    /// Marked when there are effects to take, the schedule changed, or an effect ended.
+    changed: watch::Sender<()>,
 }
 
 /// How a call failed.
@@ -39,7 +42,9 @@ impl Sim {
     /// world's time is paused too.
     #[must_use]
     pub fn new(world: World) -> Self {
-        Self { shared: Arc::new(Shared { world: Mutex::new(world), began: Instant::now() }) }
+        let changed = watch::Sender::new(());
+        let shared = Shared { world: Mutex::new(world), began: Instant::now(), changed };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The world's time.
@@ -52,10 +57,31 @@ impl Sim {
     pub fn with<T>(&self, act: impl FnOnce(&mut World, Millis) -> T) -> T {
         let now = self.now();
         let act = |world: &mut World| {
+            let before = world.next_due();
             world.advance(now);
-            act(world, now)
+            let result = act(world, now);
+            (result, world.has_effects() || world.next_due() != before)
         };
-        act(&mut self.lock())
+        let (result, changed) = act(&mut self.lock());
+        if changed {
+            self.shared.changed.send_replace(());
+        }
+        result
+    }
+
+    /// Told of every change that tasks may wait for.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+
+    /// Waits until no device backend reads the volume's disk for a snapshot or copy.
+    pub(crate) async fn until_read(&self, volume: &str) {
+        let mut changes = self.changes();
+        while self.lock().is_being_read(volume) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {

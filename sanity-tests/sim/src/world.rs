@@ -6,6 +6,7 @@ mod attachment;
 mod bucket;
 pub mod call;
 mod describe;
+pub mod dump;
 pub mod effect;
 pub mod error;
 pub mod fault;
@@ -33,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use csi_core::{InstanceId, SnapshotId, VolumeId};
 
 pub use action::Action;
+pub use dump::Dump;
 pub use effect::{Content, DeviceFailure, Effect, EffectId};
 pub use error::AwsError;
 pub use fault::{Admission, Fault, FaultKind, FaultReport, When};
@@ -209,6 +211,11 @@ impl World {
             admission.before = fault::Before::Refuse(AwsError::throttled());
         }
         admission
+    }
+
+    /// A new request id.
+    pub fn request_id(&mut self) -> String {
+        self.rng.request_id()
     }
 
     /// Writes a call into the history.

@@ -1,7 +1,7 @@
 //! Describe calls. They see the world as readers do, behind the writers.
 
-use csi_core::ebs::Instance;
-use csi_core::{VolumeId, Zone};
+use csi_core::VolumeId;
+use csi_core::ebs::Attachment;
 
 use super::call::{Describe, Listing};
 use super::error::AwsError;
@@ -72,12 +72,12 @@ impl World {
         page::cut(passing(rows, call), |row| row.modification.volume.to_string(), call, "volume")
     }
 
-    /// `DescribeInstances`.
+    /// `DescribeInstances`: each with its attachments as they are seen.
     pub fn describe_instances(
         &mut self,
         call: &Describe,
         now: Millis,
-    ) -> Result<Listing<(InstanceRecord, Instance)>, AwsError> {
+    ) -> Result<Listing<(InstanceRecord, Vec<Attachment>)>, AwsError> {
         self.advance(now);
         let wanted = all(&call.ids, id::instance)?;
         filter::check(&call.filters, &filter::INSTANCE_FILTERS)?;
@@ -90,22 +90,12 @@ impl World {
         let rows = passing(rows, call)
             .into_iter()
             .map(|record| {
-                let shown = self.show_instance(&record, now);
-                (record, shown)
+                let attachments = self.attachments_of(&record.id, Some(now));
+                let attachments = attachments.into_iter().cloned().collect();
+                (record, attachments)
             })
             .collect();
         page::cut(rows, |(record, _)| record.id.to_string(), call, "instance")
-    }
-
-    fn show_instance(&self, record: &InstanceRecord, now: Millis) -> Instance {
-        let attachments = self.attachments_of(&record.id, Some(now)).into_iter();
-        Instance {
-            id: record.id.clone(),
-            instance_type: record.instance_type.clone(),
-            zone: Zone(record.zone.clone()),
-            state: record.state.clone(),
-            devices: attachments.map(|a| (a.device.clone(), a.volume.clone())).collect(),
-        }
     }
 
     /// A volume as it is in truth, or was when it vanished.

@@ -71,6 +71,7 @@ pub struct EffectId(u64);
 #[derive(Debug, Clone)]
 struct Running {
     id: EffectId,
+    effect: Effect,
     gates: Option<Due>,
 }
 
@@ -107,10 +108,27 @@ impl World {
         std::mem::take(&mut self.effects.fresh)
     }
 
-    /// Whether an effect has not ended yet.
+    /// Whether effects are produced.
     #[must_use]
-    pub fn is_running(&self, id: EffectId) -> bool {
-        self.effects.running.iter().any(|running| running.id == id)
+    pub fn has_devices(&self) -> bool {
+        self.effects.on
+    }
+
+    /// Whether effects wait to be taken.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        !self.effects.fresh.is_empty()
+    }
+
+    /// Whether somebody still reads the volume's disk as of an earlier moment. A snapshot or copy
+    /// holds what was there when it was asked for, so its answer waits for this.
+    #[must_use]
+    pub fn is_being_read(&self, source: &str) -> bool {
+        self.effects.running.iter().any(|running| match &running.effect {
+            Effect::Capture { volume, .. }
+            | Effect::Create { content: Content::Volume(volume), .. } => volume.as_str() == source,
+            _ => false,
+        })
     }
 
     /// Effects that failed.
@@ -125,7 +143,7 @@ impl World {
         }
         let id = EffectId(self.effects.next);
         self.effects.next += 1;
-        self.effects.running.push(Running { id, gates });
+        self.effects.running.push(Running { id, effect: effect.clone(), gates });
         self.effects.fresh.push((id, effect));
     }
 
@@ -139,23 +157,17 @@ impl World {
     }
 
     /// Takes note of an effect's end.
-    pub fn effect_ended(
-        &mut self,
-        id: EffectId,
-        effect: &Effect,
-        result: Result<(), String>,
-        now: Millis,
-    ) {
+    pub fn effect_ended(&mut self, id: EffectId, result: Result<(), String>, now: Millis) {
         self.advance(now);
         let Some(at) = self.effects.running.iter().position(|running| running.id == id) else {
             return;
         };
-        let gates = self.effects.running.remove(at).gates;
+        let Running { effect, gates, .. } = self.effects.running.remove(at);
         if let Err(reason) = result {
             self.effects.parked.retain(|due| Some(due) != gates.as_ref());
             self.schedule.retain(|_, due| Some(&*due) != gates.as_ref());
-            self.device_failed(effect, &reason, now);
-            self.effects.failures.push(DeviceFailure { at: now, effect: effect.clone(), reason });
+            self.device_failed(&effect, &reason, now);
+            self.effects.failures.push(DeviceFailure { at: now, effect, reason });
         } else if let Some(due) = gates
             && let Some(at) = self.effects.parked.iter().position(|parked| *parked == due)
         {

@@ -10,6 +10,9 @@ use super::error::AwsError;
 use super::volume::VolumeRecord;
 use super::{Millis, World, id};
 
+/// Where root volumes are attached.
+pub const ROOT_DEVICE: &str = "/dev/xvda";
+
 /// An Availability Zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +107,8 @@ pub struct InstanceRecord {
     pub network_interfaces: u32,
     /// Its root volume.
     pub root: Option<VolumeId>,
+    /// Device names that its metadata service lists: those attached when it booted, root first.
+    pub boot_devices: Vec<String>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -219,10 +224,12 @@ impl World {
             max_attachments: seed.max_attachments.unwrap_or(by_type),
             network_interfaces: seed.network_interfaces,
             root: known.as_ref().and_then(|known| known.root.clone()),
+            boot_devices: known.as_ref().map(|k| k.boot_devices.clone()).unwrap_or_default(),
             tags: known.as_ref().map(|known| known.tags.clone()).unwrap_or_default(),
         };
         if known.is_none() && seed.root {
             record.root = Some(self.add_root(&id, &seed.zone, now));
+            record.boot_devices.push(ROOT_DEVICE.to_owned());
         }
         self.instances.insert(id.clone(), record);
         Ok(id)
@@ -247,7 +254,7 @@ impl World {
                 attachments: vec![Attachment {
                     volume: id.clone(),
                     instance: instance.clone(),
-                    device: "/dev/xvda".to_owned(),
+                    device: ROOT_DEVICE.to_owned(),
                     state: AttachmentState::Attached,
                 }],
                 tags: Tags::new(),
@@ -268,6 +275,24 @@ impl World {
             },
         );
         id
+    }
+
+    /// Reboots an instance: its metadata service then lists what is attached now.
+    pub fn reboot(&mut self, id: &InstanceId, now: Millis) -> Result<(), AwsError> {
+        self.advance(now);
+        let mut names: Vec<String> =
+            self.attachments_of(id, None).iter().map(|a| a.device.clone()).collect();
+        names.sort_by_key(|name| (name != ROOT_DEVICE, name.clone()));
+        let instance =
+            self.instances.get_mut(id).ok_or_else(|| AwsError::no_instance(id.as_str()))?;
+        instance.boot_devices = names;
+        Ok(())
+    }
+
+    /// The zone with that id.
+    #[must_use]
+    pub fn zone_with_id(&self, id: &str) -> Option<&ZoneRecord> {
+        self.zones.values().find(|zone| zone.id == id)
     }
 
     /// An instance, if it exists.

@@ -147,6 +147,6 @@ fn a_root_volume_is_listed_and_cannot_be_detached() {
     let root = world.volumes().next().unwrap().volume.id.to_string();
     assert_eq!(code(world.detach_volume(&root, Some(&node), 0)), "OperationNotPermitted");
     let listing = world.describe_instances(&by_id(&node), 0).unwrap();
-    let devices = &listing.items.first().unwrap().1.devices;
-    assert_eq!(devices.get("/dev/xvda").map(ToString::to_string), Some(root));
+    let attachment = listing.items.first().unwrap().1.first().unwrap();
+    assert_eq!((attachment.device.as_str(), attachment.volume.to_string()), ("/dev/xvda", root));
 }

@@ -98,13 +98,13 @@ fn with_devices_a_state_waits_for_its_device() {
     let volume_id = id.parse().unwrap();
     let state = |world: &World| world.volume(&volume_id).unwrap().volume.state;
     assert_eq!(state(&world), VolumeState::Creating);
-    world.effect_ended(*create, effect, Ok(()), 1_001);
+    world.effect_ended(*create, Ok(()), 1_001);
     assert_eq!(state(&world), VolumeState::Available);
 
     world.attach_volume(&id, &node, "/dev/xvdaa", 1_002).unwrap();
     let effects = world.take_effects();
-    let [(attach, effect)] = effects.as_slice() else { panic!("{effects:?}") };
-    world.effect_ended(*attach, effect, Err("no loop device".to_owned()), 1_003);
+    let [(attach, _)] = effects.as_slice() else { panic!("{effects:?}") };
+    world.effect_ended(*attach, Err("no loop device".to_owned()), 1_003);
     world.advance(9_999);
     let attachment = world.volume(&volume_id).unwrap().volume.attachments.first().unwrap();
     assert_eq!(attachment.state, AttachmentState::Attaching);
@@ -117,7 +117,7 @@ fn a_volume_whose_disk_cannot_be_made_fails() {
     world.with_devices();
     let id = made(&mut world, 0).parse().unwrap();
     let effects = world.take_effects();
-    let (create, effect) = effects.first().unwrap();
-    world.effect_ended(*create, effect, Err("disk full".to_owned()), 1);
+    let (create, _) = effects.first().unwrap();
+    world.effect_ended(*create, Err("disk full".to_owned()), 1);
     assert_eq!(world.volume(&id).unwrap().volume.state, VolumeState::Error);
 }

@@ -1,0 +1,115 @@
+//! The command line of `aws-sim`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Parser;
+use csi_core::InstanceId;
+
+use crate::seed::Seed;
+
+/// A simulated AWS on loopback: EC2, STS, instance metadata.
+///
+/// When it listens, it prints one line of JSON: `{"endpoint": "http://…", "imds": {"i-…":
+/// "http://…"}}`. It ends on SIGTERM or SIGINT and then leaves nothing behind.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "aws-sim", version)]
+pub struct Args {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// File to write the announced line to as well, whole at once.
+    #[arg(long)]
+    pub address_file: Option<PathBuf>,
+    /// The region.
+    #[arg(long, default_value = "us-east-1")]
+    pub region: String,
+    /// JSON file with zones, instances, credentials and settings. Without it: zones a, b, c (a
+    /// with the newest hardware) and one well-known access key.
+    #[arg(long)]
+    pub seed: Option<PathBuf>,
+    /// Let everything take effect and be seen at once; without it times and lag are EC2's.
+    #[arg(long)]
+    pub instant: bool,
+    /// Number that makes ids and delays repeatable; by default it differs from run to run.
+    #[arg(long)]
+    pub random_seed: Option<u64>,
+    /// Serve an instance's metadata at a port of its own; port 0 takes a free one. Repeatable.
+    #[arg(long, value_name = "INSTANCE=PORT")]
+    pub imds: Vec<Bound<u16>>,
+    /// What is logged, as `RUST_LOG` has it, to standard error.
+    #[arg(long, default_value = "info")]
+    pub log: String,
+}
+
+/// Something for one instance, `i-…=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound<T> {
+    /// The instance.
+    pub instance: InstanceId,
+    /// What it gets.
+    pub value: T,
+}
+
+/// A text that is not `INSTANCE=VALUE`.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("want INSTANCE=VALUE, got {0:?}")]
+pub struct NotBound(String);
+
+impl<T: FromStr> FromStr for Bound<T> {
+    type Err = NotBound;
+
+    fn from_str(text: &str) -> Result<Self, NotBound> {
+        let bound = || {
+            let (instance, value) = text.split_once('=')?;
+            Some(Self { instance: instance.parse().ok()?, value: value.parse().ok()? })
+        };
+        bound().ok_or_else(|| NotBound(text.to_owned()))
+    }
+}
+
+/// A seed file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedFileError {
+    /// It cannot be read.
+    #[error("cannot read the seed file {}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not a seed.
+    #[error("the seed file {} is not a seed", file.display())]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Reads a seed file.
+pub fn read_seed(file: &Path) -> Result<Seed, SeedFileError> {
+    let text = std::fs::read(file)
+        .map_err(|source| SeedFileError::Read { file: file.to_owned(), source })?;
+    serde_json::from_slice(&text)
+        .map_err(|source| SeedFileError::Parse { file: file.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_bound_to_its_port() {
+        let args = ["aws-sim", "--imds", "i-0123456789abcdef0=0"];
+        let args = Args::try_parse_from(args).unwrap();
+        assert_eq!(args.imds.first().map(|bound| bound.value), Some(0));
+        assert!(Args::try_parse_from(["aws-sim", "--imds", "i-x=0"]).is_err());
+        assert!(Args::try_parse_from(["aws-sim", "--imds", "i-0123456789abcdef0=x"]).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! A simulated AWS in this process, and a client that signs by its own arithmetic.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use csi_sim::http::{App, Imds};
+use csi_sim::world::{InstanceSeed, Settings};
+use csi_sim::{AdminClient, Seed, Sim, World};
+use hmac::{Hmac, Mac};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub(crate) const ZONE: &str = "us-east-1a";
+
+/// A running AWS; it ends with this.
+pub(crate) struct Bench {
+    pub(crate) host: String,
+    pub(crate) node: String,
+    pub(crate) imds: String,
+    pub(crate) admin: AdminClient,
+    client: Client<HttpConnector, Full<Bytes>>,
+    _servers: JoinSet<std::io::Error>,
+}
+
+/// Whose signature a call carries, and when it was made.
+pub(crate) struct Signer {
+    pub(crate) access_key: String,
+    pub(crate) secret: String,
+    pub(crate) region: String,
+    pub(crate) at: Timestamp,
+}
+
+impl Default for Signer {
+    fn default() -> Self {
+        Self {
+            access_key: "AKIASIMULATED0000000".to_owned(),
+            secret: "simulated-aws-has-no-secrets".to_owned(),
+            region: "us-east-1".to_owned(),
+            at: Timestamp::now(),
+        }
+    }
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        let app = App::new(Sim::new(World::new(Settings::instant(), 1)), "us-east-1");
+        app.set_latency(Duration::ZERO);
+        let instance =
+            InstanceSeed { network_interfaces: 2, ..InstanceSeed::new("m5.large", ZONE) };
+        let seed = Seed { instances: vec![instance], ..Seed::usual("us-east-1") };
+        let node = seed.sow(&app).unwrap().remove(0);
+        let mut servers = JoinSet::new();
+        let imds = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let imds_host = imds.local_addr().unwrap().to_string();
+        servers.spawn(Imds::new(app.sim().clone(), "us-east-1", node.clone()).serve(imds));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        servers.spawn(app.serve(listener));
+        Self {
+            admin: AdminClient::new(&format!("http://{host}")),
+            host,
+            imds: imds_host,
+            node: node.to_string(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            _servers: servers,
+        }
+    }
+
+    /// Calls EC2: status and XML.
+    pub(crate) async fn ec2(&self, form: &str) -> (StatusCode, String) {
+        self.signed("ec2", &format!("{form}&Version=2016-11-15"), &Signer::default()).await.unwrap()
+    }
+
+    /// Calls EC2 and wants success.
+    pub(crate) async fn ok(&self, form: &str) -> String {
+        let (status, xml) = self.ec2(form).await;
+        assert_eq!(status, StatusCode::OK, "{xml}");
+        xml
+    }
+
+    /// Calls EC2 and wants an error: its code.
+    pub(crate) async fn refused(&self, form: &str) -> String {
+        let (status, xml) = self.ec2(form).await;
+        assert!(!status.is_success(), "{xml}");
+        element(&xml, "Code")
+    }
+
+    pub(crate) async fn signed(
+        &self,
+        service: &str,
+        form: &str,
+        signer: &Signer,
+    ) -> Result<(StatusCode, String), Error> {
+        let stamp = signer.at.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let date = &stamp[..8];
+        let scope = format!("{date}/{}/{service}/aws4_request", signer.region);
+        let hash = |text: &str| hex::encode(Sha256::digest(text));
+        let canonical = format!(
+            "POST\n/\n\nhost:{}\nx-amz-date:{stamp}\n\nhost;x-amz-date\n{}",
+            self.host,
+            hash(form)
+        );
+        let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hash(&canonical));
+        let mut key = format!("AWS4{}", signer.secret).into_bytes();
+        for part in scope.split('/').chain([to_sign.as_str()]) {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+            mac.update(part.as_bytes());
+            key = mac.finalize().into_bytes().to_vec();
+        }
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders=host;x-amz-date, Signature={}",
+            signer.access_key,
+            hex::encode(key)
+        );
+        let request = Request::post(format!("http://{}/", self.host))
+            .header("x-amz-date", stamp)
+            .header("authorization", authorization)
+            .body(Full::new(Bytes::from(form.to_owned())));
+        self.send(request.unwrap()).await
+    }
+
+    /// Asks the metadata service.
+    pub(crate) async fn metadata(
+        &self,
+        method: Method,
+        path: &str,
+        header: (&str, &str),
+    ) -> (StatusCode, String) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.imds))
+            .header(header.0, header.1)
+            .body(Full::default());
+        self.send(request.unwrap()).await.unwrap()
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), Error> {
+        let response = self.client.request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        Ok((status, String::from_utf8(body.to_vec()).unwrap()))
+    }
+}
+
+/// The text of the first element of that name.
+pub(crate) fn element(xml: &str, name: &str) -> String {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let start = xml.find(&open).unwrap_or_else(|| panic!("no {name} in {xml}")) + open.len();
+    let end = xml[start..].find(&close).unwrap() + start;
+    xml[start..end].to_owned()
+}
