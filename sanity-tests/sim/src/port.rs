@@ -247,6 +247,9 @@ fn copy(call: CreateVolume, source: &VolumeId) -> call::CopyVolumes {
         volume_type: Some(call.volume_type),
         iops: call.iops,
         throughput: call.throughput,
+        // As the SDK adapter sends it: named only where it is wanted.
+        encrypted: call.encrypted.then_some(true),
+        kms_key: call.kms_key,
         multi_attach: Some(call.multi_attach),
         tags: call.tags,
         dry_run: false,

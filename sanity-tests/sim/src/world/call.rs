@@ -48,6 +48,10 @@ pub struct CopyVolumes {
     pub iops: Option<u32>,
     /// `Throughput` in MiB/s.
     pub throughput: Option<u32>,
+    /// `Encrypted`; a copy of an encrypted volume is encrypted whatever this says.
+    pub encrypted: Option<bool>,
+    /// `KmsKeyId`; the source's key by default, or the account's.
+    pub kms_key: Option<String>,
     /// `MultiAttachEnabled`.
     pub multi_attach: Option<bool>,
     /// `TagSpecification` for the volume.

@@ -103,12 +103,7 @@ impl World {
         let newest = self.zone(zone)?.newest_hardware;
         tag::check(&call.tags)?;
         let mut encrypted = call.encrypted.unwrap_or_default();
-        if call.kms_key.is_some() && !encrypted {
-            return Err(AwsError::new(
-                "InvalidParameterDependency",
-                "The parameter KmsKeyId requires the parameter Encrypted to be set.",
-            ));
-        }
+        check_key(call.kms_key.as_deref(), encrypted)?;
         let mut size = call.size;
         let content = match &call.snapshot {
             None => Content::Blank,
@@ -138,7 +133,7 @@ impl World {
         })
     }
 
-    /// A copy lies in its source's zone and is encrypted as its source.
+    /// A copy lies in its source's zone and is encrypted if its source is.
     fn plan_copy(&self, call: &CopyVolumes) -> Result<Plan, AwsError> {
         tag::check(&call.tags)?;
         let (id, entry) = self.live_volume(&call.source)?;
@@ -146,6 +141,9 @@ impl World {
         if !matches!(source.state, VolumeState::Available | VolumeState::InUse) {
             return Err(AwsError::incorrect_state(format!("Volume '{id}' is not ready.")));
         }
+        let encrypted = source.encrypted || call.encrypted.unwrap_or_default();
+        check_key(call.kms_key.as_deref(), encrypted)?;
+        let own_key = source.kms_key.filter(|_| call.kms_key.is_none());
         let newest = self.zone(&source.zone.0)?.newest_hardware;
         let config = Config {
             size: at_least(call.size, source.size, &call.source)?,
@@ -157,8 +155,8 @@ impl World {
         Ok(Plan {
             config: config.check(newest)?,
             zone: source.zone,
-            encrypted: source.encrypted,
-            kms_key: source.kms_key,
+            encrypted,
+            kms_key: encrypted.then(|| own_key.unwrap_or_else(|| key_arn(call.kms_key.as_deref()))),
             content: Content::Volume(id),
             initialization_rate: None,
             tags: call.tags.clone(),
@@ -320,6 +318,17 @@ fn at_least(size: Option<u32>, source: GiB, what: &str) -> Result<u32, AwsError>
         Some(size) => Ok(size),
         None => Ok(source.0),
     }
+}
+
+/// EC2 API reference, `CreateVolume`: a key only with encryption.
+fn check_key(key: Option<&str>, encrypted: bool) -> Result<(), AwsError> {
+    if key.is_none() || encrypted {
+        return Ok(());
+    }
+    Err(AwsError::new(
+        "InvalidParameterDependency",
+        "The parameter KmsKeyId requires the parameter Encrypted to be set.",
+    ))
 }
 
 /// EC2 API reference, `CreateVolume`: 100 to 300 MiB/s, only with a snapshot.

@@ -26,7 +26,9 @@ pub(super) fn parameters(action: Action) -> &'static [&'static str] {
         ],
         Action::CopyVolumes => &[
             "ClientToken",
+            "Encrypted",
             "Iops",
+            "KmsKeyId",
             "MultiAttachEnabled",
             "Size",
             "SourceVolumeId",
@@ -94,6 +96,8 @@ pub(super) fn copy_volumes(form: &Form) -> Result<CopyVolumes, AwsError> {
         volume_type: form.text("VolumeType"),
         iops: form.number("Iops")?,
         throughput: form.number("Throughput")?,
+        encrypted: form.flag("Encrypted")?,
+        kms_key: form.text("KmsKeyId"),
         multi_attach: form.flag("MultiAttachEnabled")?,
         tags: form.tags_for("volume")?,
         dry_run: form.flag("DryRun")?.unwrap_or_default(),

@@ -156,6 +156,13 @@ fn a_copy_lies_in_its_sources_zone_and_is_not_smaller() {
     assert_eq!((copy.zone.0.as_str(), copy.size.0, copy.iops), (ZONE, 10, Some(3_000)));
     assert_eq!(copy.source_volume.map(|id| id.to_string()), Some(source.clone()));
     assert_eq!(world.copy_volumes(&call, 1).unwrap().volume.id, copy.id);
+    let secret = CopyVolumes { client_token: None, encrypted: Some(true), ..call.clone() };
+    let secret = world.copy_volumes(&secret, 1).unwrap().volume;
+    assert!(!copy.encrypted && secret.encrypted && secret.kms_key.is_some());
+    let again = CopyVolumes { source: secret.id.to_string(), client_token: None, ..call.clone() };
+    assert_eq!(world.copy_volumes(&again, 1).unwrap().volume.kms_key, secret.kms_key);
+    let keyed = CopyVolumes { kms_key: Some("k".to_owned()), client_token: None, ..call.clone() };
+    assert_eq!(code(world.copy_volumes(&keyed, 1)), "InvalidParameterDependency");
     let small = CopyVolumes { size: Some(9), ..call };
     assert_eq!(code(world.copy_volumes(&small, 1)), "InvalidParameterValue");
     world.delete_volume(&source, 2).unwrap();
