@@ -197,6 +197,8 @@ fn next(token: Option<String>) -> Option<String> {
 }
 
 impl Ec2 {
+    /// `Encrypted` and `MultiAttachEnabled` are sent even if false: EC2 compares a token's second
+    /// use with its first, which may have been the Go driver's.
     async fn new_volume(
         &self,
         call: &CreateVolume,
@@ -215,14 +217,15 @@ impl Ec2 {
             .set_kms_key_id(call.kms_key.clone())
             .set_snapshot_id(source.map(SnapshotId::to_string))
             .set_volume_initialization_rate(call.initialization_rate.map(int))
-            .set_multi_attach_enabled(call.multi_attach.then_some(true))
+            .multi_attach_enabled(call.multi_attach)
             .set_tag_specifications(tags_of(ResourceType::Volume, &call.tags));
         let answer = self.call(Action::CreateVolume, || request.clone().send()).await?;
         parse::volume_from(answer).map_err(|found| odd(Action::CreateVolume, &found))
     }
 
     /// The zone is the source's, and nothing is fetched from a snapshot at any rate: `CopyVolumes`
-    /// knows neither field.
+    /// knows neither field. Encryption is named only where it is wanted: a copy of an encrypted
+    /// volume is encrypted anyway, and the Go driver names none.
     async fn copy_volume(
         &self,
         call: &CreateVolume,
@@ -238,9 +241,9 @@ impl Ec2 {
             .volume_type(VolumeType::from(call.volume_type.as_str()))
             .set_iops(call.iops.map(int))
             .set_throughput(call.throughput.map(int))
-            .encrypted(call.encrypted)
+            .set_encrypted(call.encrypted.then_some(true))
             .set_kms_key_id(call.kms_key.clone())
-            .set_multi_attach_enabled(call.multi_attach.then_some(true))
+            .multi_attach_enabled(call.multi_attach)
             .set_tag_specifications(tags_of(ResourceType::Volume, &call.tags));
         let answer = self.call(ACTION, || request.clone().send()).await?;
         let made = answer.volumes().first().ok_or(parse::Odd::Missing("volumeSet"));

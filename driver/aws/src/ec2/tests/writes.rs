@@ -88,6 +88,7 @@ async fn a_new_volume_is_asked_for_by_every_field_and_read_back() {
         ("Iops", "4000"),
         ("Throughput", "400"),
         ("Encrypted", "false"),
+        ("MultiAttachEnabled", "false"),
     ];
     assert_sent(&server, &fields, &TAGS);
     let head = &server.requests()[0].head;
@@ -148,7 +149,7 @@ async fn a_volume_from_a_volume_is_copied() {
         ("VolumeType", "gp3"),
         ("Iops", "4000"),
         ("Throughput", "400"),
-        ("Encrypted", "false"),
+        ("MultiAttachEnabled", "false"),
     ];
     assert_sent(&server, &fields, &TAGS);
 }
