@@ -22,6 +22,9 @@ pub struct Args {
     /// File to write the announced line to as well, whole at once.
     #[arg(long)]
     pub address_file: Option<PathBuf>,
+    /// Unix socket to serve the same on, for whoever is in another network namespace.
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
     /// The region.
     #[arg(long, default_value = "us-east-1")]
     pub region: String,
@@ -38,6 +41,18 @@ pub struct Args {
     /// Serve an instance's metadata at a port of its own; port 0 takes a free one. Repeatable.
     #[arg(long, value_name = "INSTANCE=PORT")]
     pub imds: Vec<Bound<u16>>,
+    /// Let an instance's volumes appear as loop devices below this folder: `FOLDER/sys` and
+    /// `FOLDER/dev` are for the node plugin's `--sysfs` and `--dev`. Repeatable; needs root.
+    #[arg(long = "loop", value_name = "INSTANCE=FOLDER", requires = "disks")]
+    pub loops: Vec<Bound<PathBuf>>,
+    /// Let an instance's volumes appear as NVMe disks of the guest with this run folder.
+    /// Repeatable.
+    #[arg(long = "guest", value_name = "INSTANCE=RUN_FOLDER", requires = "disks")]
+    pub guests: Vec<Bound<PathBuf>>,
+    /// Folder for the bytes of volumes and snapshots. It and the folders of `--loop` must be new
+    /// or empty, or left from an earlier run; they are removed at the end, however it comes.
+    #[arg(long, value_name = "FOLDER")]
+    pub disks: Option<PathBuf>,
     /// What is logged, as `RUST_LOG` has it, to standard error.
     #[arg(long, default_value = "info")]
     pub log: String,

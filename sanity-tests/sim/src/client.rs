@@ -1,17 +1,19 @@
 //! A client of the admin interface, for tests and the demo.
 
+mod connector;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::connector::{Connector, client};
 use crate::http::admin::{KeyChange, Latency, PREFIX};
 use crate::http::credentials::Credential;
 use crate::seed::Seed;
@@ -23,7 +25,7 @@ use crate::world::{
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     endpoint: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 /// An admin request that failed.
@@ -72,10 +74,14 @@ impl AdminClient {
     /// A client for `aws-sim` at `endpoint`, `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn new(endpoint: &str) -> Self {
-        Self {
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
+        Self { endpoint: endpoint.trim_end_matches('/').to_owned(), client: client(Connector::Tcp) }
+    }
+
+    /// A client for `aws-sim --admin-socket`; it need not be in the same network namespace.
+    #[must_use]
+    pub fn at_socket(socket: &Path) -> Self {
+        let connector = Connector::Unix(socket.to_path_buf());
+        Self { endpoint: "http://localhost".to_owned(), client: client(connector) }
     }
 
     /// The whole state, in truth.

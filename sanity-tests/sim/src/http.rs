@@ -12,7 +12,6 @@ mod sigv4;
 mod sts;
 mod xml;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,7 +22,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 
 pub use app::App;
 pub use imds::Imds;
@@ -54,7 +54,7 @@ async fn serve(listener: TcpListener, handler: Arc<impl Handler>) -> std::io::Er
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let handler = Arc::clone(&handler);
-                tokio::spawn(connection(stream, peer, handler));
+                tokio::spawn(connection(stream, peer.to_string(), handler));
             }
             // Linux reports a peer's early disconnect here; the listener is well.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
@@ -63,7 +63,23 @@ async fn serve(listener: TcpListener, handler: Arc<impl Handler>) -> std::io::Er
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, handler: Arc<impl Handler>) {
+/// The same on a Unix socket.
+async fn serve_unix(listener: UnixListener, handler: Arc<impl Handler>) -> std::io::Error {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _unnamed)) => {
+                let handler = Arc::clone(&handler);
+                tokio::spawn(connection(stream, "a local process".to_owned(), handler));
+            }
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn connection<S>(stream: S, peer: String, handler: Arc<impl Handler>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let handler = Arc::clone(&handler);
         async move {

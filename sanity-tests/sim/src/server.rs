@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::args::{Args, SeedFileError, read_seed};
+use crate::args::{Args, Bound, SeedFileError, read_seed};
+use crate::devices::{self, DeviceError, Devices};
 use crate::http::{App, Imds};
 use crate::seed::Seed;
 use crate::sim::Sim;
@@ -44,12 +46,24 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// It cannot listen on a Unix socket.
+    #[error("cannot listen on {}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A listener failed.
     #[error("the listener failed")]
     Serve(#[source] io::Error),
     /// The address cannot be announced.
     #[error("cannot announce the address")]
     Announce(#[source] io::Error),
+    /// The devices cannot be made or removed.
+    #[error("cannot manage the devices")]
+    Devices(#[source] DeviceError),
     /// Signals cannot be received.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -58,8 +72,34 @@ pub enum RunError {
 /// Runs `aws-sim` until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> Result<(), RunError> {
     let app = build(&args)?;
+    let devices = open_devices(&args)?.map(Arc::new);
+    if let Some(devices) = &devices {
+        app.sim().with(|world, _| world.with_devices());
+        tokio::spawn(devices::run(app.sim().clone(), Arc::clone(devices)));
+    }
+    let result = serve(&args, &app).await;
+    // Dropping the last reference would clean up too; this waits for it.
+    if let Some(devices) = devices {
+        tokio::task::spawn_blocking(move || devices.close())
+            .await
+            .map_err(|panic| RunError::Serve(panic.into()))?
+            .map_err(RunError::Devices)?;
+    }
+    result
+}
+
+fn open_devices(args: &Args) -> Result<Option<Devices>, RunError> {
+    let Some(folder) = &args.disks else { return Ok(None) };
+    let pairs = |all: &[Bound<PathBuf>]| -> Vec<_> {
+        all.iter().map(|bound| (bound.instance.clone(), bound.value.clone())).collect()
+    };
+    let devices = Devices::open(folder, &pairs(&args.loops), &pairs(&args.guests));
+    devices.map(Some).map_err(RunError::Devices)
+}
+
+async fn serve(args: &Args, app: &App) -> Result<(), RunError> {
     let mut servers = JoinSet::new();
-    let announcement = listen(&args, &app, &mut servers).await?;
+    let announcement = listen(args, app, &mut servers).await?;
     announce(&announcement, args.address_file.as_deref()).map_err(RunError::Announce)?;
     let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
@@ -93,6 +133,10 @@ async fn listen(
 ) -> Result<Announcement, RunError> {
     let (listener, endpoint) = bind(args.listen).await?;
     servers.spawn(app.clone().serve(listener));
+    if let Some(path) = &args.admin_socket {
+        let error = |source| RunError::Socket { path: path.clone(), source };
+        servers.spawn(app.clone().serve_unix(UnixListener::bind(path).map_err(error)?));
+    }
     let mut imds = BTreeMap::new();
     for bound in &args.imds {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.value));

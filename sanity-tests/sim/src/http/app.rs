@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use super::credentials::{Credential, Credentials};
 use super::ec2::{self, Context};
 use super::form::Form;
 use super::xml::Xml;
-use super::{Answer, Call, Handler, admin, body, plain, serve, sigv4, sts};
+use super::{Answer, Call, Handler, admin, body, plain, serve, serve_unix, sigv4, sts};
 use crate::sim::{CallFailure, Sim};
 use crate::world::{Action, AwsError};
 
@@ -80,6 +80,11 @@ impl App {
     /// Answers connections until the listener fails.
     pub async fn serve(self, listener: TcpListener) -> io::Error {
         serve(listener, Arc::new(self)).await
+    }
+
+    /// The same on a Unix socket, which other network namespaces reach.
+    pub async fn serve_unix(self, listener: UnixListener) -> io::Error {
+        serve_unix(listener, Arc::new(self)).await
     }
 
     async fn query(&self, call: &Call) -> Answer {
