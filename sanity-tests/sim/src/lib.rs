@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod client;
+pub mod devices;
 pub mod http;
 pub mod port;
 pub mod seed;

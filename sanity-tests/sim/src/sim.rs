@@ -69,6 +69,11 @@ impl Sim {
         result
     }
 
+    /// Tells waiting tasks to look again.
+    pub(crate) fn wake(&self) {
+        self.shared.changed.send_replace(());
+    }
+
     /// Told of every change that tasks may wait for.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.shared.changed.subscribe()

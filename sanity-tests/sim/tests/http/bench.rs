@@ -1,5 +1,6 @@
 //! A simulated AWS in this process, and a client that signs by its own arithmetic.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,12 +22,26 @@ pub(crate) const ZONE: &str = "us-east-1a";
 
 /// A running AWS; it ends with this.
 pub(crate) struct Bench {
-    pub(crate) host: String,
+    caller: Caller,
     pub(crate) node: String,
     pub(crate) imds: String,
     pub(crate) admin: AdminClient,
-    client: Client<HttpConnector, Full<Bytes>>,
+    pub(crate) sim: Sim,
     _servers: JoinSet<std::io::Error>,
+}
+
+impl Deref for Bench {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// A client that signs.
+pub(crate) struct Caller {
+    host: String,
+    client: Client<HttpConnector, Full<Bytes>>,
 }
 
 /// Whose signature a call carries, and when it was made.
@@ -60,17 +75,41 @@ impl Bench {
         let imds = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let imds_host = imds.local_addr().unwrap().to_string();
         servers.spawn(Imds::new(app.sim().clone(), "us-east-1", node.clone()).serve(imds));
+        let sim = app.sim().clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         servers.spawn(app.serve(listener));
         Self {
             admin: AdminClient::new(&format!("http://{host}")),
-            host,
+            caller: Caller::new(&host),
+            sim,
             imds: imds_host,
             node: node.to_string(),
-            client: Client::builder(TokioExecutor::new()).build_http(),
             _servers: servers,
         }
+    }
+
+    /// Asks the metadata service.
+    pub(crate) async fn metadata(
+        &self,
+        method: Method,
+        path: &str,
+        header: (&str, &str),
+    ) -> (StatusCode, String) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.imds))
+            .header(header.0, header.1)
+            .body(Full::default());
+        self.send(request.unwrap()).await.unwrap()
+    }
+}
+
+impl Caller {
+    /// A client of whatever listens at `host`, `127.0.0.1:PORT`.
+    pub(crate) fn new(host: &str) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { host: host.to_owned(), client }
     }
 
     /// Calls EC2: status and XML.
@@ -124,21 +163,6 @@ impl Bench {
             .header("authorization", authorization)
             .body(Full::new(Bytes::from(form.to_owned())));
         self.send(request.unwrap()).await
-    }
-
-    /// Asks the metadata service.
-    pub(crate) async fn metadata(
-        &self,
-        method: Method,
-        path: &str,
-        header: (&str, &str),
-    ) -> (StatusCode, String) {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.imds))
-            .header(header.0, header.1)
-            .body(Full::default());
-        self.send(request.unwrap()).await.unwrap()
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), Error> {

@@ -1,43 +1,95 @@
 //! `aws-sim` itself.
 #![expect(clippy::disallowed_methods, reason = "the test runs the binary")]
 
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use csi_sim::AdminClient;
+use csi_sim::http::credentials::Credential;
 use csi_sim::server::Announcement;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::bench::{Caller, element};
+use super::loop_device::{has_loop_devices, loop_files};
 
-#[tokio::test]
-async fn aws_sim_announces_itself_serves_and_ends_on_sigterm() {
-    let folder = tempfile::tempdir().unwrap();
-    let (seed, address) = (folder.path().join("seed.json"), folder.path().join("address"));
-    let node = "i-0123456789abcdef0";
-    let instance = format!(r#"{{"id": "{node}", "type": "m5.large", "zone": "z1"}}"#);
-    let text = format!(r#"{{"zones": [{{"name": "z1"}}], "instances": [{instance}]}}"#);
+const PATIENCE: Duration = Duration::from_secs(20);
+const NODE: &str = "i-0123456789abcdef0";
+
+/// Starts `aws-sim` with one instance and returns it with what it announced.
+async fn start(folder: &Path, args: &[String]) -> (Child, Announcement) {
+    let seed = folder.join("seed.json");
+    let instance = format!(r#"{{"id": "{NODE}", "type": "m5.large", "zone": "z1"}}"#);
+    let key = serde_json::to_string(&Credential::well_known()).unwrap();
+    let text = format!(
+        r#"{{"zones": [{{"name": "z1"}}], "instances": [{instance}], "credentials": [{key}]}}"#
+    );
     std::fs::write(&seed, text).unwrap();
     let mut sim = Command::new(env!("CARGO_BIN_EXE_aws-sim"))
-        .args(["--instant", "--imds", &format!("{node}=0"), "--seed"])
+        .args(["--instant", "--imds", &format!("{NODE}=0"), "--seed"])
         .arg(&seed)
         .arg("--address-file")
-        .arg(&address)
+        .arg(folder.join("address"))
+        .args(args)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(sim.stdout.take().unwrap()).lines();
     let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
-    assert_eq!(std::fs::read_to_string(&address).unwrap().trim_end(), line);
-    let announcement: Announcement = serde_json::from_str(&line).unwrap();
-    assert!(announcement.imds.contains_key(node));
-    let state = AdminClient::new(&announcement.endpoint).state().await.unwrap();
-    assert_eq!(state.instances[node].instance_type, "m5.large");
+    (sim, serde_json::from_str(&line).unwrap())
+}
+
+async fn signal(sim: &mut Child, signal: &str) -> ExitStatus {
     let pid = sim.id().unwrap().to_string();
-    assert!(Command::new("kill").arg(pid).status().await.unwrap().success());
-    let status = timeout(PATIENCE, sim.wait()).await.unwrap().unwrap();
+    assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
+    timeout(PATIENCE, sim.wait()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn aws_sim_announces_itself_serves_and_ends_on_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut sim, announcement) = start(folder.path(), &[]).await;
+    let text = std::fs::read(folder.path().join("address")).unwrap();
+    assert_eq!(serde_json::from_slice::<Announcement>(&text).unwrap(), announcement);
+    assert!(announcement.imds.contains_key(NODE));
+    let state = AdminClient::new(&announcement.endpoint).state().await.unwrap();
+    assert_eq!(state.instances[NODE].instance_type, "m5.large");
+    let status = signal(&mut sim, "-TERM").await;
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_killed_aws_sim_leaves_no_loop_device_and_no_file() {
+    if !has_loop_devices() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (root, disks) = (folder.path().join("root"), folder.path().join("disks"));
+    let args = ["--loop".to_owned(), format!("{NODE}={}", root.display())];
+    let args = args.into_iter().chain(["--disks".to_owned(), disks.display().to_string()]);
+    let (mut sim, announcement) = start(folder.path(), &args.collect::<Vec<_>>()).await;
+    let caller = Caller::new(announcement.endpoint.trim_start_matches("http://"));
+    let created = caller.ok("Action=CreateVolume&AvailabilityZone=z1&Size=1&VolumeType=gp3").await;
+    let id = element(&created, "volumeId");
+    let admin = AdminClient::new(&announcement.endpoint);
+    until(async || admin.state().await.unwrap().volumes[&id].state == "available").await;
+    let attach = format!("Action=AttachVolume&VolumeId={id}&InstanceId={NODE}&Device=/dev/sdf");
+    caller.ok(&attach).await;
+    until(async || root.join("dev/nvme1n1").exists()).await;
+    assert!(loop_files().contains(&disks.join(&id)));
+    signal(&mut sim, "-KILL").await;
+    until(async || !disks.exists() && !root.exists()).await;
+    assert!(!loop_files().contains(&disks.join(&id)));
+}
+
+async fn until(reached: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !reached().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap();
 }
