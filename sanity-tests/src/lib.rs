@@ -1,1 +1,7 @@
-//! See the description in Cargo.toml.
+//! What the demo and the tests share: the real binaries against a simulated AWS, with a node in a
+//! guest machine, and the calls that Kubernetes would make.
+
+pub mod calls;
+pub mod sanity;
+pub mod stand;
+pub mod storage_class;

@@ -1,0 +1,264 @@
+//! A stand: a node in a guest machine, a simulated AWS and the two plugins, all as real processes
+//! with real sockets, and all gone when it is dropped.
+
+mod leftovers;
+mod program;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use csi_bed::{Bed, Guest};
+use csi_sim::client::AdminClient;
+use csi_sim::seed::Seed;
+use csi_sim::server::Announcement;
+use csi_sim::world::{InstanceSeed, Settings as World};
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use crate::calls::{self, Controller, Node};
+use program::{HostProgram, until};
+pub use program::{binary, cache};
+
+/// The guest's instance id.
+pub const NODE_ID: &str = "i-00000000000000001";
+/// The guest's zone.
+pub const ZONE: &str = "us-east-1a";
+const REGION: &str = "us-east-1";
+
+/// The controller's socket in the guest, for tools that run there.
+pub const CONTROLLER_IN_GUEST: &str = "/run/csi/controller.sock";
+/// The node's socket in the guest.
+pub const NODE_IN_GUEST: &str = "/run/csi/node.sock";
+const NODE_PROGRAM: &str = "/usr/local/bin/csi-node";
+const NODE: &str = "csi-node";
+
+/// What kind of AWS and instance to simulate.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Delays, lag and quotas.
+    pub world: World,
+    /// The guest's instance type.
+    pub instance_type: &'static str,
+}
+
+impl Settings {
+    /// Times as EC2's, on an ordinary instance.
+    #[must_use]
+    pub fn as_ec2() -> Self {
+        Self { world: World::ec2(), instance_type: "m5.large" }
+    }
+
+    /// Short times, with reads that lag all the same.
+    #[must_use]
+    pub fn quick() -> Self {
+        use csi_sim::world::Delay;
+        let world = World {
+            create: Delay::FixedMs(100),
+            attach: Delay::FixedMs(100),
+            detach: Delay::FixedMs(100),
+            modify: Delay::FixedMs(200),
+            optimize: Delay::FixedMs(200),
+            snapshot: Delay::FixedMs(300),
+            delete: Delay::FixedMs(100),
+            read_lag: Delay::UniformMs(0, 100),
+            ..World::instant()
+        };
+        Self { world, instance_type: "m5.large" }
+    }
+}
+
+/// Everything that runs. Dropping it ends all of it.
+#[derive(Debug)]
+pub struct Stand {
+    /// The simulated AWS's admin interface.
+    pub admin: AdminClient,
+    controller: HostProgram,
+    _sim: HostProgram,
+    imds: String,
+    settings: Settings,
+    bed: Bed,
+}
+
+impl Stand {
+    /// Boots the guest and starts everything. Takes seconds.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let bed = block_in_place(Bed::boot).context("the guest machine")?;
+        let run_dir = bed.run_dir().to_path_buf();
+        let (sim, announcement) = start_sim(&bed, &settings).await?;
+        let admin = AdminClient::at_socket(&run_dir.join("admin.sock"));
+        let imds = announcement.imds.get(NODE_ID).context("aws-sim serves no metadata")?;
+        let imds = imds.replace("127.0.0.1", csi_bed::HOST_ADDRESS);
+        let mut controller = HostProgram::new("csi-controller", &run_dir);
+        controller.arguments = vec![
+            "ebs".to_owned(),
+            format!("--endpoint=unix://{}", run_dir.join("controller.sock").display()),
+            "--v=4".to_owned(),
+        ];
+        controller.environment = vec![
+            ("AWS_EC2_ENDPOINT", announcement.endpoint.clone()),
+            ("AWS_ENDPOINT_URL_STS", announcement.endpoint),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", sim_key().0),
+            ("AWS_SECRET_ACCESS_KEY", sim_key().1),
+        ];
+        let mut stand = Self { admin, controller, _sim: sim, imds, settings, bed };
+        stand.start_controller().await?;
+        block_in_place(|| stand.prepare_guest())?;
+        stand.start_node().await?;
+        Ok(stand)
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The guest.
+    #[must_use]
+    pub fn guest(&self) -> &Guest {
+        self.bed.guest()
+    }
+
+    /// The guest machine around the guest.
+    #[must_use]
+    pub fn bed(&self) -> &Bed {
+        &self.bed
+    }
+
+    /// Calls to the controller plugin.
+    #[must_use]
+    pub fn controller(&self) -> Controller {
+        Controller(calls::channel(&self.bed.run_dir().join("controller.sock")))
+    }
+
+    /// Calls to the node plugin.
+    #[must_use]
+    pub fn node(&self) -> Node {
+        Node(calls::channel(&self.bed.run_dir().join("node.sock")))
+    }
+
+    /// Starts the controller and waits until it is ready.
+    pub async fn start_controller(&mut self) -> Result<()> {
+        self.controller.start(&self.bed)?;
+        let ready = calls::ready(&self.controller().0, Duration::from_secs(20)).await;
+        ready.with_context(|| self.controller.log_tail())?;
+        Ok(())
+    }
+
+    /// Kills the controller as the kernel's OOM killer does.
+    pub fn kill_controller(&mut self) -> Result<()> {
+        self.controller.kill()
+    }
+
+    /// Asks the controller to end, as kubelet does, and waits for it: its exit status.
+    pub async fn stop_controller(&mut self) -> Result<i32> {
+        self.controller.terminate().await
+    }
+
+    /// The controller's log.
+    pub fn controller_log(&self) -> Result<String> {
+        self.controller.log()
+    }
+
+    /// Starts the node plugin in the guest and waits until it is ready.
+    pub async fn start_node(&self) -> Result<()> {
+        let command = format!(
+            "env AWS_EC2_METADATA_SERVICE_ENDPOINT={} CSI_NODE_NAME=guest {NODE_PROGRAM} ebs \
+             --endpoint=unix://{NODE_IN_GUEST} --metadata-sources=imds --v=4",
+            self.imds
+        );
+        block_in_place(|| self.guest().start(NODE, &command))?;
+        let ready = calls::ready(&self.node().0, Duration::from_secs(20)).await;
+        ready.with_context(|| self.node_log().unwrap_or_default())?;
+        Ok(())
+    }
+
+    /// Kills the node plugin as the kernel's OOM killer does.
+    pub fn kill_node(&self) -> Result<()> {
+        Ok(block_in_place(|| self.guest().kill(NODE))?)
+    }
+
+    /// The node plugin's log.
+    pub fn node_log(&self) -> Result<String> {
+        Ok(block_in_place(|| self.guest().log(NODE))?)
+    }
+
+    /// Kills the controller `after` this call began, starts it again, and lets the call, which
+    /// must repeat itself, come to its end.
+    pub async fn kill_controller_during<T>(
+        &mut self,
+        after: Duration,
+        call: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+    {
+        let call = tokio::spawn(call);
+        tokio::time::sleep(after).await;
+        self.kill_controller()?;
+        self.start_controller().await?;
+        call.await?
+    }
+
+    /// Kills the node plugin `after` this call began, starts it again, and lets the call, which
+    /// must repeat itself, come to its end.
+    pub async fn kill_node_during<T>(
+        &self,
+        after: Duration,
+        call: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+    {
+        let call = tokio::spawn(call);
+        tokio::time::sleep(after).await;
+        self.kill_node()?;
+        self.start_node().await?;
+        call.await?
+    }
+
+    fn prepare_guest(&self) -> Result<()> {
+        let guest = self.guest();
+        guest.copy_in(&binary("csi-node")?, NODE_PROGRAM, 0o755)?;
+        let run_dir = self.bed.run_dir();
+        guest.run("mkdir -p -m 700 /run/csi /var/lib/kubelet/pods")?;
+        guest.forward_to_guest(&run_dir.join("node.sock"), Path::new(NODE_IN_GUEST))?;
+        guest.forward_to_host(Path::new(CONTROLLER_IN_GUEST), &run_dir.join("controller.sock"))?;
+        Ok(())
+    }
+}
+
+fn sim_key() -> (String, String) {
+    let key = csi_sim::http::credentials::Credential::well_known();
+    (key.access_key, key.secret)
+}
+
+async fn start_sim(bed: &Bed, settings: &Settings) -> Result<(HostProgram, Announcement)> {
+    let run_dir = bed.run_dir();
+    let mut instance = InstanceSeed::new(settings.instance_type, ZONE);
+    instance.id = Some(NODE_ID.to_owned());
+    let mut seed = Seed::usual(REGION);
+    seed.instances.push(instance);
+    seed.settings = Some(settings.world.clone());
+    let seed_file = run_dir.join("seed.json");
+    std::fs::write(&seed_file, json!(seed).to_string())?;
+
+    let announced: PathBuf = run_dir.join("aws-sim.json");
+    let mut sim = HostProgram::new("aws-sim", run_dir);
+    sim.arguments = vec![
+        format!("--seed={}", seed_file.display()),
+        format!("--imds={NODE_ID}=0"),
+        format!("--address-file={}", announced.display()),
+        format!("--admin-socket={}", run_dir.join("admin.sock").display()),
+        format!("--guest={NODE_ID}={}", run_dir.display()),
+        format!("--disks={}", run_dir.join("disks").display()),
+    ];
+    sim.start(bed)?;
+    let read = || std::fs::read(&announced).ok();
+    let line = until(Duration::from_secs(10), read).await;
+    let line = line.with_context(|| sim.log_tail())?;
+    Ok((sim, serde_json::from_slice(&line)?))
+}

@@ -1,0 +1,116 @@
+//! A program of this project on the host's side of a bed, with its log in the bed's run folder.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use csi_bed::Bed;
+use tokio::time::Instant;
+
+/// A program that can be started, killed and started again.
+#[derive(Debug)]
+pub(super) struct HostProgram {
+    name: &'static str,
+    log: PathBuf,
+    child: Option<Child>,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Vec<(&'static str, String)>,
+}
+
+impl HostProgram {
+    pub(super) fn new(name: &'static str, run_dir: &Path) -> Self {
+        Self {
+            name,
+            log: run_dir.join(format!("{name}.log")),
+            child: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    pub(super) fn start(&mut self, bed: &Bed) -> Result<()> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = csi_bed::command(binary(self.name)?);
+        command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::from(log));
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        self.child = Some(bed.spawn(command)?);
+        Ok(())
+    }
+
+    pub(super) fn kill(&mut self) -> Result<()> {
+        let mut child =
+            self.child.take().with_context(|| format!("{} is not running", self.name))?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; the exit status.
+    pub(super) async fn terminate(&mut self) -> Result<i32> {
+        let mut child =
+            self.child.take().with_context(|| format!("{} is not running", self.name))?;
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        let ended = until(Duration::from_secs(40), || child.try_wait().ok().flatten()).await;
+        let status = ended.with_context(|| format!("{} does not end", self.name))?;
+        status.code().with_context(|| format!("{} ended with {status}", self.name))
+    }
+
+    pub(super) fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+
+    pub(super) fn log_tail(&self) -> String {
+        let log = self.log().unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(20).collect();
+        format!("{}: {}", self.name, lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Drop for HostProgram {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            // It may have ended already; the bed's namespace kills what is left.
+            let _ended = self.kill();
+        }
+    }
+}
+
+/// Looks every few milliseconds until there is something.
+pub(super) async fn until<T>(within: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+    let started = Instant::now();
+    let mut look = look;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if started.elapsed() > within {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A binary of this workspace, built into the folder that this program came from.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let mut folder = this.parent().context("no folder")?;
+    if folder.ends_with("deps") {
+        folder = folder.parent().context("no folder")?;
+    }
+    let file = folder.join(name);
+    ensure!(file.exists(), "{} is missing: run `cargo build --workspace --bins`", file.display());
+    Ok(file)
+}
+
+/// Where `prepare.sh` keeps what it has built.
+#[must_use]
+pub fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    variable("CSI_CACHE").unwrap_or_else(|| {
+        let home = || variable("HOME").unwrap_or_default().join(".cache");
+        variable("XDG_CACHE_HOME").unwrap_or_else(home).join("csi-driver")
+    })
+}
