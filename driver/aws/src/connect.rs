@@ -56,23 +56,48 @@ pub enum ConnectError {
     },
 }
 
+/// Settings that a client can be made of.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    region: Region,
+    endpoint: Option<String>,
+    app_name: AppName,
+}
+
+impl Settings {
+    pub(crate) fn check(config: &Config) -> Result<Self, ConnectError> {
+        let endpoint = config.endpoint.clone().filter(|url| !url.is_empty());
+        endpoint.as_deref().map_or(Ok(()), check_endpoint)?;
+        Ok(Self {
+            region: region(&config.region)?,
+            endpoint,
+            app_name: app_name(config.user_agent_extra.as_deref())?,
+        })
+    }
+}
+
+/// A client with the credentials that it uses.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) client: aws_sdk_ec2::Client,
+    pub(crate) credentials: Cache,
+}
+
 /// A client that makes each call once: what a lost reply means is decided above, where it is known
 /// whether the call may be repeated.
-pub(crate) async fn client(config: &Config) -> Result<(aws_sdk_ec2::Client, Cache), ConnectError> {
-    let region = region(&config.region)?;
-    let endpoint = config.endpoint.as_deref().filter(|url| !url.is_empty());
-    endpoint.map_or(Ok(()), check_endpoint)?;
+pub(crate) async fn connected(settings: &Settings) -> Connected {
+    let region = settings.region.clone();
     let loaded = aws_config::defaults(behavior())
         .region(region.clone())
-        .app_name(app_name(config.user_agent_extra.as_deref())?)
+        .app_name(settings.app_name.clone())
         .no_credentials()
         .load()
         .await;
     let base = ProviderConfig::default()
-        .with_region(Some(region))
+        .with_region(Some(region.clone()))
         .with_use_fips(loaded.use_fips())
         .with_use_dual_stack(loaded.use_dual_stack());
-    let credentials = Cache::new(Chain::new(base, &config.region));
+    let credentials = Cache::new(Chain::new(base, region.as_ref()));
     let mut builder = aws_sdk_ec2::config::Builder::from(&loaded)
         .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
         .identity_cache(IdentityCache::no_cache())
@@ -80,10 +105,10 @@ pub(crate) async fn client(config: &Config) -> Result<(aws_sdk_ec2::Client, Cach
         .timeout_config(timeouts())
         // Its grace period is longer than a whole call may take.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    if let Some(endpoint) = endpoint {
+    if let Some(endpoint) = &settings.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
-    Ok((aws_sdk_ec2::Client::from_conf(builder.build()), credentials))
+    Connected { client: aws_sdk_ec2::Client::from_conf(builder.build()), credentials }
 }
 
 pub(crate) fn behavior() -> BehaviorVersion {
@@ -124,8 +149,8 @@ fn app_name(extra: Option<&str>) -> Result<AppName, ConnectError> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn settings_that_make_no_client_are_named() {
+    #[test]
+    fn settings_that_make_no_client_are_named() {
         let good = Config { region: "us-east-1".to_owned(), ..Config::default() };
         for (config, part) in [
             (Config::default(), "set AWS_REGION"),
@@ -134,9 +159,9 @@ mod tests {
             (Config { endpoint: Some("http:///x".to_owned()), ..good.clone() }, "http://HOST"),
             (Config { user_agent_extra: Some("a b".to_owned()), ..good.clone() }, "user agent"),
         ] {
-            let error = client(&config).await.unwrap_err().to_string();
+            let error = Settings::check(&config).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
-        assert!(client(&good).await.is_ok());
+        assert!(Settings::check(&good).is_ok());
     }
 }

@@ -12,12 +12,13 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::RequestId;
 use csi_core::{ApiError, ErrorKind};
 use prometheus_client::registry::Registry;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::action::Action;
 use crate::classify::classify;
-use crate::connect::{Config, ConnectError, client};
-use crate::credentials::{Cache, CredentialsError};
+use crate::connect::{Config, ConnectError, Connected, Settings, connected};
+use crate::credentials::CredentialsError;
 use crate::metrics::Metrics;
 use crate::pace::Pacers;
 use crate::parse::Odd;
@@ -27,10 +28,14 @@ const CHECK: Duration = Duration::from_secs(3);
 
 /// EC2. Clones share connections, credentials and pacing.
 #[derive(Clone)]
-pub struct Ec2 {
-    client: aws_sdk_ec2::Client,
-    credentials: Cache,
-    pacers: Arc<Pacers>,
+pub struct Ec2(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    /// Made at first use: reading the system's root certificates takes milliseconds, which the
+    /// start of the process need not wait for.
+    connected: OnceCell<Connected>,
+    pacers: Pacers,
     metrics: Metrics,
 }
 
@@ -41,27 +46,35 @@ impl fmt::Debug for Ec2 {
 }
 
 impl Ec2 {
-    /// A client by `config`, with its metrics in `registry`. Nothing is sent yet.
+    /// A client by `config`, with its metrics in `registry`. Nothing is read or sent yet.
     ///
     /// # Errors
     /// Settings that no client can be made of.
-    pub async fn connect(config: &Config, registry: &mut Registry) -> Result<Self, ConnectError> {
-        let (client, credentials) = client(config).await?;
-        Ok(Self {
-            client,
-            credentials,
-            pacers: Arc::new(Pacers::new(&config.rates)),
+    pub fn connect(config: &Config, registry: &mut Registry) -> Result<Self, ConnectError> {
+        Ok(Self(Arc::new(Shared {
+            settings: Settings::check(config)?,
+            connected: OnceCell::new(),
+            pacers: Pacers::new(&config.rates),
             metrics: Metrics::register(registry),
-        })
+        })))
     }
 
-    /// Loads the credentials, so that the first call need not, and names the broken link of their
+    async fn connected(&self) -> &Connected {
+        let make = || Box::pin(connected(&self.0.settings));
+        self.0.connected.get_or_init(make).await
+    }
+
+    async fn client(&self) -> &aws_sdk_ec2::Client {
+        &self.connected().await.client
+    }
+
+    /// Makes the client and loads the credentials, so that the first call need not, and names the broken link of their
     /// chain within three seconds. EC2 itself is not asked.
     ///
     /// # Errors
     /// Why there are no credentials. Later calls try again.
     pub async fn check_credentials(&self) -> Result<(), CredentialsError> {
-        self.credentials.check(CHECK).await
+        self.connected().await.credentials.check(CHECK).await
     }
 
     /// Makes a call when its turn has come, again while EC2 refuses it for its rate.
@@ -76,7 +89,7 @@ impl Ec2 {
         F: Future<Output = Result<T, SdkError<E>>> + Send,
     {
         // The SDK's futures are several KiB, and pacing waits around them.
-        self.pacers.of(action).run(|| Box::pin(self.once(action, send()))).await
+        self.0.pacers.of(action).run(|| Box::pin(self.once(action, send()))).await
     }
 
     async fn once<T, E>(
@@ -95,7 +108,7 @@ impl Ec2 {
         let name = action.name();
         match answer {
             Ok(answer) => {
-                self.metrics.succeeded(action, latency);
+                self.0.metrics.succeeded(action, latency);
                 let request_id = answer.request_id();
                 tracing::debug!(action = name, latency_ms, request_id, outcome = "ok", "AWS call");
                 Ok(answer)
@@ -103,7 +116,7 @@ impl Ec2 {
             Err(error) => {
                 let error = classify(action, &error);
                 let throttled = error.kind == ErrorKind::Throttled;
-                self.metrics.failed(action, &error.code, throttled);
+                self.0.metrics.failed(action, &error.code, throttled);
                 let request_id = error.request_id.as_deref();
                 let outcome = error.code.as_str();
                 let message = error.message.as_str();

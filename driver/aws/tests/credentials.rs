@@ -27,7 +27,7 @@ async fn child() {
         return;
     }
     let config = Config { region: "eu-west-1".to_owned(), ..Config::default() };
-    let ec2 = Ec2::connect(&config, &mut Registry::default()).await.unwrap();
+    let ec2 = Ec2::connect(&config, &mut Registry::default()).unwrap();
     let started = Instant::now();
     let checked = ec2.check_credentials().await;
     let took = started.elapsed();

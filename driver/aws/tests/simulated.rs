@@ -30,7 +30,7 @@ async fn child() {
     #[expect(clippy::disallowed_methods, reason = "tells the child from the parent")]
     let Ok(case) = std::env::var(CASE) else { return };
     let config = Config { region: REGION.to_owned(), ..Config::default() };
-    let ec2 = Ec2::connect(&config, &mut Registry::default()).await.unwrap();
+    let ec2 = Ec2::connect(&config, &mut Registry::default()).unwrap();
     match case.as_str() {
         "life" => volumes_live(&ec2).await,
         "snapshots" => snapshots_live(&ec2).await,

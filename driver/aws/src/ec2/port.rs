@@ -27,7 +27,7 @@ impl Ebs for Ec2 {
     }
 
     async fn delete_volume(&self, id: VolumeId) -> Result<(), ApiError> {
-        let request = self.client.delete_volume().volume_id(id.as_str());
+        let request = self.client().await.delete_volume().volume_id(id.as_str());
         self.call(Action::DeleteVolume, || request.clone().send()).await.map(drop)
     }
 
@@ -38,7 +38,8 @@ impl Ebs for Ec2 {
         device: String,
     ) -> Result<Attachment, ApiError> {
         let request = self
-            .client
+            .client()
+            .await
             .attach_volume()
             .volume_id(id.as_str())
             .instance_id(instance.as_str())
@@ -48,14 +49,19 @@ impl Ebs for Ec2 {
     }
 
     async fn detach_volume(&self, id: VolumeId, instance: InstanceId) -> Result<(), ApiError> {
-        let request =
-            self.client.detach_volume().volume_id(id.as_str()).instance_id(instance.as_str());
+        let request = self
+            .client()
+            .await
+            .detach_volume()
+            .volume_id(id.as_str())
+            .instance_id(instance.as_str());
         self.call(Action::DetachVolume, || request.clone().send()).await.map(drop)
     }
 
     async fn modify_volume(&self, call: ModifyVolume) -> Result<Modification, ApiError> {
         let request = self
-            .client
+            .client()
+            .await
             .modify_volume()
             .volume_id(call.volume.as_str())
             .set_size(call.size.map(|size| int(size.0)))
@@ -72,7 +78,8 @@ impl Ebs for Ec2 {
 
     async fn create_snapshot(&self, call: CreateSnapshot) -> Result<Snapshot, ApiError> {
         let request = self
-            .client
+            .client()
+            .await
             .create_snapshot()
             .volume_id(call.volume.as_str())
             .description(&call.description)
@@ -82,13 +89,17 @@ impl Ebs for Ec2 {
     }
 
     async fn delete_snapshot(&self, id: SnapshotId) -> Result<(), ApiError> {
-        let request = self.client.delete_snapshot().snapshot_id(id.as_str());
+        let request = self.client().await.delete_snapshot().snapshot_id(id.as_str());
         self.call(Action::DeleteSnapshot, || request.clone().send()).await.map(drop)
     }
 
     async fn create_tags(&self, id: VolumeId, tags: Tags) -> Result<(), ApiError> {
-        let request =
-            self.client.create_tags().resources(id.as_str()).set_tags(Some(sdk_tags(&tags)));
+        let request = self
+            .client()
+            .await
+            .create_tags()
+            .resources(id.as_str())
+            .set_tags(Some(sdk_tags(&tags)));
         self.call(Action::CreateTags, || request.clone().send()).await.map(drop)
     }
 
@@ -98,7 +109,7 @@ impl Ebs for Ec2 {
             return Ok(());
         }
         let tags = keys.into_iter().map(|key| Tag::builder().key(key).build()).collect();
-        let request = self.client.delete_tags().resources(id.as_str()).set_tags(Some(tags));
+        let request = self.client().await.delete_tags().resources(id.as_str()).set_tags(Some(tags));
         self.call(Action::DeleteTags, || request.clone().send()).await.map(drop)
     }
 
@@ -129,7 +140,7 @@ impl Ebs for Ec2 {
         const ACTION: Action = Action::DescribeInstances;
         let mut found = Vec::with_capacity(ids.len());
         for filter in filters("instance-id", &ids) {
-            let mut request = self.client.describe_instances().filters(filter);
+            let mut request = self.client().await.describe_instances().filters(filter);
             loop {
                 let answer = self.call(ACTION, || request.clone().send()).await?;
                 for row in answer.reservations().iter().flat_map(Reservation::instances) {
@@ -150,7 +161,7 @@ impl Ebs for Ec2 {
         // By volume and start: should EC2 list several of a volume, the last one counts.
         let mut latest = BTreeMap::new();
         for filter in filters("volume-id", &ids) {
-            let mut request = self.client.describe_volumes_modifications().filters(filter);
+            let mut request = self.client().await.describe_volumes_modifications().filters(filter);
             loop {
                 let answer = match self.call(ACTION, || request.clone().send()).await {
                     Err(error) if error.code == "InvalidVolumeModification.NotFound" => break,
@@ -175,7 +186,7 @@ impl Ebs for Ec2 {
 
     async fn describe_zones(&self) -> Result<Vec<Zone>, ApiError> {
         const ACTION: Action = Action::DescribeAvailabilityZones;
-        let request = self.client.describe_availability_zones();
+        let request = self.client().await.describe_availability_zones();
         let answer = self.call(ACTION, || request.clone().send()).await?;
         answer
             .availability_zones()
@@ -205,7 +216,8 @@ impl Ec2 {
         source: Option<&SnapshotId>,
     ) -> Result<Volume, ApiError> {
         let request = self
-            .client
+            .client()
+            .await
             .create_volume()
             .client_token(&call.client_token)
             .size(int(call.size.0))
@@ -233,7 +245,8 @@ impl Ec2 {
     ) -> Result<Volume, ApiError> {
         const ACTION: Action = Action::CopyVolumes;
         let request = self
-            .client
+            .client()
+            .await
             .copy_volumes()
             .source_volume_id(source.as_str())
             .client_token(&call.client_token)
@@ -278,7 +291,8 @@ impl Ec2 {
     ) -> Result<Page<Volume>, ApiError> {
         const ACTION: Action = Action::DescribeVolumes;
         let request = self
-            .client
+            .client()
+            .await
             .describe_volumes()
             .set_filters(filter.map(|filter| vec![filter]))
             .set_max_results(max)
@@ -318,7 +332,8 @@ impl Ec2 {
     ) -> Result<Page<Snapshot>, ApiError> {
         const ACTION: Action = Action::DescribeSnapshots;
         let request = self
-            .client
+            .client()
+            .await
             .describe_snapshots()
             .owner_ids("self")
             .set_filters(filter.map(|filter| vec![filter]))

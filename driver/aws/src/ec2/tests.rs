@@ -29,8 +29,7 @@ async fn ec2_at(url: &str) -> Ec2 {
 
 async fn ec2_with(url: &str, patience: Duration) -> Ec2 {
     let config = Config { region: "us-east-1".to_owned(), ..Config::default() };
-    let mut registry = Registry::default();
-    let mut ec2 = Ec2::connect(&config, &mut registry).await.unwrap();
+    let ec2 = Ec2::connect(&config, &mut Registry::default()).unwrap();
     let keys = Credentials::builder()
         .access_key_id("AKIDEXAMPLE")
         .secret_access_key("a-secret")
@@ -41,7 +40,8 @@ async fn ec2_with(url: &str, patience: Duration) -> Ec2 {
         .operation_attempt_timeout(patience)
         .build();
     let config = ec2
-        .client
+        .client()
+        .await
         .config()
         .to_builder()
         .region(Region::new("us-east-1"))
@@ -49,8 +49,16 @@ async fn ec2_with(url: &str, patience: Duration) -> Ec2 {
         .endpoint_url(url)
         .credentials_provider(SharedCredentialsProvider::new(keys))
         .timeout_config(patience);
-    ec2.client = aws_sdk_ec2::Client::from_conf(config.build());
-    ec2
+    with_client(ec2, config).await
+}
+
+/// The same with another client.
+async fn with_client(ec2: Ec2, config: aws_sdk_ec2::config::Builder) -> Ec2 {
+    let credentials = ec2.connected().await.credentials.clone();
+    let client = aws_sdk_ec2::Client::from_conf(config.build());
+    let mut shared = Arc::into_inner(ec2.0).unwrap();
+    shared.connected = OnceCell::new_with(Some(Connected { client, credentials }));
+    Ec2(Arc::new(shared))
 }
 
 /// The XML of an answer of `action` with `body` in it.

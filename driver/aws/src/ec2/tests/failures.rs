@@ -88,8 +88,9 @@ async fn a_refused_call_is_sent_again_and_counted() {
     let done = Reply::Http(200, answer("DeleteVolume", "<return>true</return>"));
     let server = Canned::with([refusal, done]).await;
     let mut registry = Registry::default();
-    let mut ec2 = ec2_at(&server.url()).await;
-    ec2.metrics = Metrics::register(&mut registry);
+    let mut shared = Arc::into_inner(ec2_at(&server.url()).await.0).unwrap();
+    shared.metrics = Metrics::register(&mut registry);
+    let ec2 = Ec2(Arc::new(shared));
     ec2.delete_volume(VOLUME.parse().unwrap()).await.unwrap();
     assert_eq!(server.forms().len(), 2);
     let mut text = String::new();
@@ -137,10 +138,10 @@ async fn without_credentials_nothing_is_sent_and_the_link_is_named() {
         }
     }
     let server = Canned::with([]).await;
-    let mut ec2 = ec2_at(&server.url()).await;
-    let config = ec2.client.config().to_builder();
+    let ec2 = ec2_at(&server.url()).await;
+    let config = ec2.client().await.config().to_builder();
     let config = config.credentials_provider(SharedCredentialsProvider::new(Broken));
-    ec2.client = aws_sdk_ec2::Client::from_conf(config.build());
+    let ec2 = with_client(ec2, config).await;
     let error = ec2.delete_volume(VOLUME.parse().unwrap()).await.unwrap_err();
     assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Credentials, "NoCredentials"));
     assert!(error.message.contains("the token file /var/run/token: No such file"), "{error}");
