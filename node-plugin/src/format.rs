@@ -12,8 +12,7 @@ pub struct FormatOptions {
     bigalloc: bool,
     cluster_size: Option<String>,
     encryption: bool,
-    /// XFS without shared extents, for kernels older than those of EKS.
-    pub legacy_xfs: bool,
+    legacy_xfs: bool,
 }
 
 /// The options' names in the volume context, with the file systems that know them.
@@ -59,6 +58,12 @@ impl FormatOptions {
             encryption: flag("ext4encryptionsupport"),
             legacy_xfs: false,
         })
+    }
+
+    /// The same, with XFS made without shared extents if `legacy`, for kernels older than 4.16.
+    #[must_use]
+    pub fn for_old_xfs(self, legacy: bool) -> Self {
+        Self { legacy_xfs: legacy, ..self }
     }
 
     /// Whether any option of the volume context is set: raw block volumes must have none.
@@ -168,8 +173,7 @@ mod tests {
 
     #[test]
     fn xfs_is_made_for_old_kernels_and_of_whole_64_kib() {
-        let mut options = parse(FsType::Xfs, &[("blocksize", "1024")]).unwrap();
-        options.legacy_xfs = true;
+        let options = parse(FsType::Xfs, &[("blocksize", "1024")]).unwrap().for_old_xfs(true);
         let (before, after) = options.arguments(FsType::Xfs, (1 << 30) - 4096);
         assert_eq!(
             before.join(" "),

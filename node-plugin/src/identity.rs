@@ -22,7 +22,8 @@ pub enum NoDevice {
     /// No disk has the volume's serial number, and none is named by the attachment.
     #[error(
         "no disk of this node is {volume} (looked for serial {serial}{}{}); is it attached?",
-        hint(path), unreadable_hint(unreadable)
+        hint(path.as_ref()),
+        unreadable_hint(unreadable)
     )]
     NotFound {
         /// The volume.
@@ -55,7 +56,9 @@ pub enum NoDevice {
         volume: VolumeId,
     },
     /// The disk that the attachment names should have a serial, but it cannot be read.
-    #[error("the serial of {disk} at {path} cannot be read ({why}); refusing to use it as {volume}")]
+    #[error(
+        "the serial of {disk} at {path} cannot be read ({why}); refusing to use it as {volume}"
+    )]
     UnreadableSerial {
         /// The path of the attachment.
         path: String,
@@ -100,8 +103,8 @@ pub enum NoDevice {
     },
 }
 
-fn hint(path: &Option<String>) -> String {
-    path.as_ref().map(|path| format!(" and for {path}")).unwrap_or_default()
+fn hint(path: Option<&String>) -> String {
+    path.map(|path| format!(" and for {path}")).unwrap_or_default()
 }
 
 fn unreadable_hint(disks: &[String]) -> String {
@@ -117,7 +120,9 @@ impl NoDevice {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::NotFound { .. } | Self::WrongSerial { .. } | Self::UnreadableSerial { .. } => true,
+            Self::NotFound { .. } | Self::WrongSerial { .. } | Self::UnreadableSerial { .. } => {
+                true
+            }
             Self::Ambiguous { .. }
             | Self::RootDisk { .. }
             | Self::Smaller { .. }
@@ -138,7 +143,8 @@ pub fn identify<'a>(
     own_files: &[DeviceNumber],
 ) -> Result<&'a Disk, NoDevice> {
     let serial = wanted.volume.nvme_serial();
-    let has_serial = |disk: &&Disk| matches!(&disk.serial, Serial::Known(known) if *known == serial);
+    let has_serial =
+        |disk: &&Disk| matches!(&disk.serial, Serial::Known(known) if *known == serial);
     let matches: Vec<&Disk> = disks.iter().filter(has_serial).collect();
     let disk = match matches.as_slice() {
         [only] => only,
@@ -196,7 +202,7 @@ fn holds_any(disk: &Disk, files: &[DeviceNumber]) -> bool {
     files.iter().any(|number| *number == disk.number || disk.partitions.contains(number))
 }
 
-fn check_size(disk: &Disk, wanted: &Wanted) -> Result<(), NoDevice> {
+pub(crate) fn check_size(disk: &Disk, wanted: &Wanted) -> Result<(), NoDevice> {
     match wanted.at_least {
         Some(wants) if disk.size < wants => Err(NoDevice::Smaller {
             disk: disk.name.clone(),

@@ -1,12 +1,19 @@
 //! The node plugin: finds, formats, mounts, grows and measures volumes.
 //!
-//! Every mutation goes the same way: [`request`](ebs::request) parses it, the [`kernel`] is
-//! observed, a pure function of [`plan`] turns wish and observation into steps, and the kernel
-//! takes the steps one by one. Cut anywhere, the next call observes again and goes on.
+//! Every mutation goes the same way: [`ebs::request`] parses it, [`observe`] looks at disks and
+//! mounts, a pure function of [`plan`] turns wish and observation into steps, and [`apply`] takes
+//! them one by one through the [`kernel`] port. Cut anywhere, the next call observes again and goes
+//! on.
 
+pub mod apply;
+pub mod args;
+pub mod ebs;
 pub mod format;
 pub mod identity;
 pub mod kernel;
+pub mod metadata;
 pub mod mount_options;
+pub mod observe;
 pub mod plan;
 pub mod probe;
+pub mod registration;

@@ -13,8 +13,8 @@ pub struct MountOptions {
 
 /// Options that only mount(8) and fstab understand; the kernel would refuse them.
 const USERLAND: [&str; 13] = [
-    "auto", "noauto", "defaults", "nofail", "_netdev", "user", "nouser", "users", "owner",
-    "group", "loop", "rbind", "bind",
+    "auto", "noauto", "defaults", "nofail", "_netdev", "user", "nouser", "users", "owner", "group",
+    "loop", "rbind", "bind",
 ];
 
 impl Default for MountOptions {
@@ -67,10 +67,8 @@ impl MountOptions {
 }
 
 /// Flags that a bind mount can have of its own and that the mount table shows exactly.
-pub const PER_MOUNT: MsFlags = MsFlags::MS_RDONLY
-    .union(MsFlags::MS_NOSUID)
-    .union(MsFlags::MS_NODEV)
-    .union(MsFlags::MS_NOEXEC);
+pub const PER_MOUNT: MsFlags =
+    MsFlags::MS_RDONLY.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
 /// How a mount updates access times.
 pub const TIMES: MsFlags = MsFlags::MS_NOATIME
@@ -128,7 +126,9 @@ fn vfs_flag(option: &str) -> Option<(MsFlags, MsFlags)> {
         "diratime" => clear(MsFlags::MS_NODIRATIME),
         "relatime" => Some((MsFlags::MS_RELATIME, MsFlags::MS_NOATIME | MsFlags::MS_STRICTATIME)),
         "norelatime" => clear(MsFlags::MS_RELATIME),
-        "strictatime" => Some((MsFlags::MS_STRICTATIME, MsFlags::MS_NOATIME | MsFlags::MS_RELATIME)),
+        "strictatime" => {
+            Some((MsFlags::MS_STRICTATIME, MsFlags::MS_NOATIME | MsFlags::MS_RELATIME))
+        }
         "nostrictatime" => clear(MsFlags::MS_STRICTATIME),
         _ => None,
     }
@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn options_are_sorted_and_the_last_of_opposites_wins() {
-        let parsed = MountOptions::parse(["ro,noatime", "discard", "rw", "defaults,nofail", "x-a=b"]);
+        let parsed =
+            MountOptions::parse(["ro,noatime", "discard", "rw", "defaults,nofail", "x-a=b"]);
         assert_eq!(parsed, MountOptions { flags: MsFlags::MS_NOATIME, data: "discard".into() });
         assert!(MountOptions::parse(["ro"]).is_read_only());
     }

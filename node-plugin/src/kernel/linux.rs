@@ -15,9 +15,7 @@ use nix::sys::stat::{major, minor};
 use nix::sys::statvfs::statvfs;
 
 use self::tools::Tool;
-use super::{
-    DeviceNumber, Disk, GrowTool, Kernel, KernelError, MountEntry, PathKind, Step, Usage,
-};
+use super::{DeviceNumber, Disk, GrowTool, Kernel, KernelError, MountEntry, PathKind, Step, Usage};
 use crate::format::FormatOptions;
 use crate::identity;
 use crate::mount_options::MountOptions;
@@ -64,19 +62,19 @@ impl Pinned {
             .open(self.path());
         options.map_err(|source| match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
             Errno::EBUSY => KernelError::Busy(self.disk.name.clone()),
-            _ => call("open", &self.disk.name, source),
+            _ => call("open", self.disk.name.as_str(), source),
         })
     }
 
     fn size(&self) -> Result<Bytes, KernelError> {
         use std::io::{Seek, SeekFrom};
         let end = (&self.file).seek(SeekFrom::End(0));
-        end.map(Bytes).map_err(|source| call("lseek", &self.disk.name, source))
+        end.map(Bytes).map_err(|source| call("lseek", self.disk.name.as_str(), source))
     }
 }
 
-fn call(call: &'static str, object: impl ToString, source: io::Error) -> KernelError {
-    KernelError::Call { call, object: object.to_string(), source }
+fn call(call: &'static str, object: impl Into<String>, source: io::Error) -> KernelError {
+    KernelError::Call { call, object: object.into(), source }
 }
 
 fn at(name: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
@@ -123,7 +121,7 @@ impl Linux {
         let length = u64::try_from(MARKER_LENGTH).unwrap_or(0);
         let offset = pin.size()?.0.saturating_sub(length);
         let written = file.write_all_at(&block, offset).and_then(|()| file.sync_all());
-        written.map_err(|source| call("write to the end of", &pin.disk.name, source))
+        written.map_err(|source| call("write to the end of", pin.disk.name.as_str(), source))
     }
 
     fn make_fs(
@@ -157,7 +155,8 @@ impl Linux {
         let data = Some(options.data.as_str()).filter(|data| !data.is_empty());
         let explain = |errno: Errno| {
             let shown = [format!("{:?}", options.flags), options.data.clone()].join(" ");
-            let object = format!("{} as {fs} ({}) at {}", pin.disk.name, shown.trim(), path.display());
+            let object =
+                format!("{} as {fs} ({}) at {}", pin.disk.name, shown.trim(), path.display());
             call("mount", object, errno.into())
         };
         mount(Some(&pin.node), path, Some(fs), options.flags, data).map_err(explain)?;
@@ -165,7 +164,7 @@ impl Linux {
         if top.is_some_and(|top| top.device == pin.disk.number) {
             return Ok(());
         }
-        self.give_back(pin, path, "another disk was mounted under its name")
+        give_back(pin, path, "another disk was mounted under its name")
     }
 
     fn bind_device(&self, pin: &Pinned, path: &Path) -> Result<(), KernelError> {
@@ -174,13 +173,14 @@ impl Linux {
         if number_of_node(path)? == Some(pin.disk.number) {
             return Ok(());
         }
-        self.give_back(pin, path, "another device was bound under its name")
+        give_back(pin, path, "another device was bound under its name")
     }
+}
 
-    fn give_back(&self, pin: &Pinned, path: &Path, what: &str) -> Result<(), KernelError> {
-        unmount(path)?;
-        Err(KernelError::Changed { name: pin.disk.name.clone(), what: what.to_owned() })
-    }
+/// Takes away what turned out to be wrong.
+fn give_back(pin: &Pinned, path: &Path, what: &str) -> Result<(), KernelError> {
+    unmount(path)?;
+    Err(KernelError::Changed { name: pin.disk.name.clone(), what: what.to_owned() })
 }
 
 /// The number of the device node at `path`; `None` if it is none or nothing is there.
@@ -306,7 +306,8 @@ impl Kernel for Linux {
     fn probe(&self, pin: &Pinned, exclusive: bool) -> Result<Probe, KernelError> {
         let file = pin.open(false, exclusive)?;
         let read = |offset, buffer: &mut [u8]| file.read_exact_at(buffer, offset);
-        probe::probe(pin.size()?, read).map_err(|source| call("read", &pin.disk.name, source))
+        probe::probe(pin.size()?, read)
+            .map_err(|source| call("read", pin.disk.name.as_str(), source))
     }
 
     fn usage(&self, path: &Path) -> Result<Usage, KernelError> {
@@ -322,7 +323,8 @@ impl Kernel for Linux {
     }
 
     fn apply(&self, pin: Option<&Pinned>, step: &Step) -> Result<(), KernelError> {
-        let pinned = || pin.ok_or_else(|| call("find the disk for", step, Errno::ENODEV.into()));
+        let pinned =
+            || pin.ok_or_else(|| call("find the disk for", step.to_string(), Errno::ENODEV.into()));
         match step {
             Step::MakeDir(path) => make_dir(path),
             Step::MakeFile(path) => make_file(path),

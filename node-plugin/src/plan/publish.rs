@@ -132,10 +132,9 @@ fn source_flags(seen: &Seen, want: &Publish) -> Result<MsFlags, PublishConflict>
         }
         (Source::Directory(path), staged) => Err(PublishConflict::NotStaged {
             path: path.clone(),
-            found: staged.as_ref().map_or_else(
-                || "nothing".to_owned(),
-                |staged| format!("device {}", staged.device),
-            ),
+            found: staged
+                .as_ref()
+                .map_or_else(|| "nothing".to_owned(), |staged| format!("device {}", staged.device)),
         }),
     }
 }

@@ -56,7 +56,9 @@ pub enum StageConflict {
     #[error("the path is not a directory")]
     NotADirectory,
     /// The disk holds something that is no file system of ours.
-    #[error("{disk} holds {found}; it will not be formatted. Wipe it (wipefs, then zeroes) if it is to be used")]
+    #[error(
+        "{disk} holds {found}; it will not be formatted. Wipe it (wipefs, then zeroes) if it is to be used"
+    )]
     Foreign {
         /// The disk.
         disk: String,
@@ -75,13 +77,17 @@ pub enum StageConflict {
         offset: u64,
     },
     /// The disk holds an XFS whose making was broken off, and not by this driver.
-    #[error("{disk} holds an unfinished XFS that this driver did not begin; it will not be formatted")]
+    #[error(
+        "{disk} holds an unfinished XFS that this driver did not begin; it will not be formatted"
+    )]
     Unfinished {
         /// The disk.
         disk: String,
     },
     /// The disk holds another file system than the volume is said to have.
-    #[error("{disk} holds {found} but the volume's file system is said to be {wanted}; correct the fsType")]
+    #[error(
+        "{disk} holds {found} but the volume's file system is said to be {wanted}; correct the fsType"
+    )]
     OtherFileSystem {
         /// The disk.
         disk: String,
@@ -132,8 +138,9 @@ pub fn plan(seen: &Seen, want: &Stage) -> Result<Vec<Step>, StageConflict> {
         options = options.with_data("nouuid");
     }
     let at = seen.place.path.clone();
+    let writable = !options.is_read_only();
     steps.push(Step::Mount { at, fs: mount_type(kind, want.fs), options });
-    steps.extend(grow(seen));
+    steps.extend(grow(seen).filter(|_| writable));
     Ok(steps)
 }
 
@@ -172,19 +179,11 @@ fn times(flags: MsFlags, shown: bool) -> MsFlags {
     let times = flags & TIMES;
     let strict = shown || times.contains(MsFlags::MS_STRICTATIME);
     let named = times & (MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME | MsFlags::MS_RELATIME);
-    if strict || named.contains(MsFlags::MS_NOATIME) {
-        named
-    } else {
-        named | MsFlags::MS_RELATIME
-    }
+    if strict || named.contains(MsFlags::MS_NOATIME) { named } else { named | MsFlags::MS_RELATIME }
 }
 
 /// What must happen before the file system can be mounted, and which it then is.
-fn make_ready(
-    seen: &Seen,
-    want: &Stage,
-    steps: &mut Vec<Step>,
-) -> Result<FsKind, StageConflict> {
+fn make_ready(seen: &Seen, want: &Stage, steps: &mut Vec<Step>) -> Result<FsKind, StageConflict> {
     let disk = || seen.disk.name.clone();
     match (&seen.probe.content, seen.probe.marker) {
         // Its superblock is the last thing that mke2fs writes and syncs, so it is whole; only the
@@ -264,13 +263,11 @@ fn mount_type(found: FsKind, wanted: FsType) -> &'static str {
     }
 }
 
+/// The step that brings the file system to the size of its disk; the mount must be writable.
 fn grow(seen: &Seen) -> Option<Step> {
     let Content::FileSystem(found) = &seen.probe.content else { return None };
-    let mounted_ro = seen.place.top().is_some_and(MountEntry::is_read_only) && !seen.stale;
-    if seen.disk.read_only || mounted_ro || !found.grows_on(seen.disk.size) {
-        return None;
-    }
-    Some(Step::Grow { at: seen.place.path.clone(), fs: grow_tool(found.kind) })
+    let grows = found.grows_on(seen.disk.size);
+    grows.then(|| Step::Grow { at: seen.place.path.clone(), fs: grow_tool(found.kind) })
 }
 
 /// The tool that grows a mounted file system of this kind.

@@ -42,8 +42,16 @@ const TABLE: &[(&str, Place, &[u8])] = &[
     ("md raid 1.0", AlignedEnd(4096, 8192), b"\xfc\x4e\x2b\xa9"),
     ("md raid 0.90", AlignedEnd(65_536, 65_536), b"\xfc\x4e\x2b\xa9"),
     ("md raid 0.90", AlignedEnd(65_536, 65_536), b"\xa9\x2b\x4e\xfc"),
-    ("bcache", Start(4096 + 24), b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"),
-    ("bcachefs", Start(4096 + 24), b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef"),
+    (
+        "bcache",
+        Start(4096 + 24),
+        b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81",
+    ),
+    (
+        "bcachefs",
+        Start(4096 + 24),
+        b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef",
+    ),
     ("Stratis", Start(512 + 4), b"!Stra0tis\x86\xff\x02^\x41"),
     ("VDO", Start(0), b"dmvdo001"),
     ("DDF raid", End(512), b"\xde\x11\xde\x11"),

@@ -79,7 +79,8 @@ fn every_signature_of_the_table_is_recognised_by_name() {
 
 #[test]
 fn an_ext_superblock_tells_kind_size_and_damage() {
-    let read = |state, incompat| file_system(&probe_of(&[(1024, &ext_superblock(state, incompat))]));
+    let read =
+        |state, incompat| file_system(&probe_of(&[(1024, &ext_superblock(state, incompat))]));
     let clean = read(1, 0x42);
     assert_eq!((clean.kind, clean.size, clean.damaged), (FsKind::Ext4, Bytes(64 << 20), false));
     assert_eq!(read(1, 0x2).kind, FsKind::Ext3);

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_own_mount_table_is_read_whole() {
         let table = std::fs::read("/proc/self/mountinfo").unwrap();
-        let lines = table.iter().filter(|&&byte| byte == b'\n').count();
+        let lines = table.split(|&byte| byte == b'\n').count() - 1;
         assert_eq!(parse(&table).len(), lines);
     }
 

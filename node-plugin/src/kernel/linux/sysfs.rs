@@ -102,18 +102,24 @@ mod tests {
         let sysfs = tempfile::tempdir().unwrap();
         let class = sysfs.path().join("class/block");
         let nvme = class.join("nvme1n1");
-        write(&nvme, &[
-            ("dev", "259:3\n"),
-            ("size", "2048\n"),
-            ("ro", "0\n"),
-            ("diskseq", "17\n"),
-            ("device/serial", "vol0123456789abcdef0  \n"),
-            ("holders/dm-0/dev", "253:0\n"),
-            ("nvme1n1p1/partition", "1\n"),
-            ("nvme1n1p1/dev", "259:4\n"),
-        ]);
+        write(
+            &nvme,
+            &[
+                ("dev", "259:3\n"),
+                ("size", "2048\n"),
+                ("ro", "0\n"),
+                ("diskseq", "17\n"),
+                ("device/serial", "vol0123456789abcdef0  \n"),
+                ("holders/dm-0/dev", "253:0\n"),
+                ("nvme1n1p1/partition", "1\n"),
+                ("nvme1n1p1/dev", "259:4\n"),
+            ],
+        );
         write(&class.join("nvme1n1p1"), &[("partition", "1\n"), ("dev", "259:4\n"), ("size", "8")]);
-        write(&class.join("nvme1c1n1"), &[("hidden", "1\n"), ("device/serial", "vol01"), ("size", "8")]);
+        write(
+            &class.join("nvme1c1n1"),
+            &[("hidden", "1\n"), ("device/serial", "vol01"), ("size", "8")],
+        );
         write(&class.join("nvme2n1"), &[("dev", "259:9"), ("size", "8"), ("device/serial", " \n")]);
         write(&class.join("nvme3n1"), &[("dev", "259:10"), ("size", "8")]);
         write(&class.join("xvdaa"), &[("dev", "202:6"), ("size", "8"), ("ro", "1")]);
@@ -122,16 +128,19 @@ mod tests {
         let names: Vec<&str> = found.iter().map(|disk| disk.name.as_str()).collect();
         assert_eq!(names, ["nvme1n1", "nvme2n1", "nvme3n1", "xvdaa"]);
         let number = |major, minor| DeviceNumber { major, minor };
-        assert_eq!(found[0], Disk {
-            name: "nvme1n1".into(),
-            number: number(259, 3),
-            size: Bytes(1 << 20),
-            read_only: false,
-            serial: Serial::Known("vol0123456789abcdef0".into()),
-            sequence: Some(17),
-            holders: vec!["dm-0".into()],
-            partitions: vec![number(259, 4)],
-        });
+        assert_eq!(
+            found[0],
+            Disk {
+                name: "nvme1n1".into(),
+                number: number(259, 3),
+                size: Bytes(1 << 20),
+                read_only: false,
+                serial: Serial::Known("vol0123456789abcdef0".into()),
+                sequence: Some(17),
+                holders: vec!["dm-0".into()],
+                partitions: vec![number(259, 4)],
+            }
+        );
         assert_eq!(found[1].serial, Serial::Unreadable("it is empty".into()));
         assert!(matches!(found[2].serial, Serial::Unreadable(_)), "NVMe always has a serial");
         assert_eq!((&found[3].serial, found[3].read_only), (&Serial::Absent, true));

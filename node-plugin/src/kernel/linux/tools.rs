@@ -58,7 +58,9 @@ impl Tool<'_> {
                 seconds: self.limit.as_secs(),
                 output: text,
             }),
-            Some(status) if status.code().is_some_and(|code| self.success.contains(&code)) => Ok(()),
+            Some(status) if status.code().is_some_and(|code| self.success.contains(&code)) => {
+                Ok(())
+            }
             Some(status) => {
                 Err(KernelError::Tool { tool, device, status: describe(status), output: text })
             }

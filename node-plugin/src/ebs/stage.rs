@@ -1,0 +1,71 @@
+//! `NodeStageVolume`.
+//!
+//! *Flow.* Wait for the disk, prove its identity, read it; format what is proved blank, mount,
+//! grow. *Guarantees.* A disk that is not proved blank is never formatted; a repeated call changes
+//! nothing. *Errors.* Every refusal names disk, path and reason.
+
+use std::path::PathBuf;
+
+use csi_core::rpc_error::GrpcCode;
+use tonic::Code;
+
+use crate::apply::{StepFailed, apply};
+use crate::ebs::request::Stage;
+use crate::kernel::{Disk, Kernel, KernelError};
+use crate::observe::{self, FindError};
+use crate::plan::stage::{StageConflict, plan};
+
+/// Why a volume is not staged.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// Its disk cannot be used.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// Disk or path cannot be looked at. An unreadable disk is never taken for a blank one.
+    #[error("cannot stage at {}", path.display())]
+    Look {
+        /// The staging path.
+        path: PathBuf,
+        /// What failed.
+        source: KernelError,
+    },
+    /// What is there stands against it.
+    #[error("cannot stage at {}", path.display())]
+    Conflict {
+        /// The staging path.
+        path: PathBuf,
+        /// What is there.
+        source: StageConflict,
+    },
+    /// A step failed.
+    #[error(transparent)]
+    Step(#[from] StepFailed),
+}
+
+impl GrpcCode for StageError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Find(error) => error.code(),
+            Self::Look { source, .. } => source.code(),
+            Self::Conflict { source, .. } => source.code(),
+            Self::Step(error) => error.code(),
+        }
+    }
+}
+
+/// Stages the volume on the disk that was found and pinned.
+///
+/// # Errors
+/// [`StageError`].
+pub fn stage<K: Kernel>(
+    kernel: &K,
+    (disk, pin): (Disk, K::Pin),
+    request: &Stage,
+) -> Result<(), StageError> {
+    let Some(want) = &request.file_system else { return Ok(()) };
+    let seen = observe::stage(kernel, disk, &pin, &request.path)
+        .map_err(|source| StageError::Look { path: request.path.clone(), source })?;
+    let steps = plan(&seen, want)
+        .map_err(|source| StageError::Conflict { path: request.path.clone(), source })?;
+    Ok(apply(kernel, Some(&pin), steps)?)
+}
