@@ -98,11 +98,12 @@ fn open_devices(args: &Args) -> Result<Option<Devices>, RunError> {
 }
 
 async fn serve(args: &Args, app: &App) -> Result<(), RunError> {
+    // Whoever reads the announcement may stop us at once.
+    let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut servers = JoinSet::new();
     let announcement = listen(args, app, &mut servers).await?;
     announce(&announcement, args.address_file.as_deref()).map_err(RunError::Announce)?;
-    let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     tokio::select! {
         _ = term.recv() => Ok(()),
         _ = int.recv() => Ok(()),

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use csi_core::VolumeId;
 use nix::errno::Errno;
@@ -140,10 +141,8 @@ impl Place for LoopPlace {
 
     fn detach(&self, volume: &VolumeId) -> Result<(), DeviceError> {
         let attached = self.find(volume)?;
-        // losetup would only promise to detach later.
-        match open(attached.device.as_str(), OFlag::O_RDONLY | OFlag::O_EXCL, Mode::empty()) {
-            Err(Errno::EBUSY) => return Err(DeviceError::InUse(volume.clone())),
-            other => drop(other),
+        if is_held(&attached.device) {
+            return Err(DeviceError::InUse(volume.clone()));
         }
         self.hide(volume, &attached)?;
         command::run("losetup", &["--detach", &attached.device])?;
@@ -158,6 +157,19 @@ impl Place for LoopPlace {
         let size = read(&kernel_folder(&attached.device).join("size"))?;
         write(&self.sys.join(&attached.name).join("size"), &size)
     }
+}
+
+/// Whether somebody keeps the device: losetup would only promise to detach it later. Probes by
+/// others, and children of this process that have not yet closed what they inherited, pass.
+fn is_held(device: &str) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    (0..20).all(|_| {
+        let busy = matches!(open(device, flags, Mode::empty()), Err(Errno::EBUSY));
+        if busy {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        busy
+    })
 }
 
 fn kernel_folder(device: &str) -> PathBuf {

@@ -158,7 +158,7 @@ async fn a_held_device_is_busy_until_it_is_let_go() {
     let Some(host) = Host::start().await else { return };
     let id = host.create(1, "").await;
     let disk = host.attach(&id, "/dev/xvdaa").await;
-    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_EXCL;
+    let flags = nix::fcntl::OFlag::O_EXCL | nix::fcntl::OFlag::O_CLOEXEC;
     let held = nix::fcntl::open(&disk, flags, nix::sys::stat::Mode::empty()).unwrap();
     host.bench.ok(&format!("Action=DetachVolume&VolumeId={id}")).await;
     let state = async {
