@@ -6,6 +6,7 @@ use csi_core::ebs::{Attachment, AttachmentState, Tags, Volume, VolumeState};
 use csi_core::{GiB, InstanceId, VolumeId, Zone};
 use serde::{Deserialize, Serialize};
 
+use super::effect::Effect;
 use super::error::AwsError;
 use super::volume::VolumeRecord;
 use super::{Millis, World, id};
@@ -130,7 +131,9 @@ pub struct InstanceType {
 
 /// The types that tests use. Source: EC2 user guide, "Amazon EBS volume limits for Amazon EC2
 /// instances", and EC2 instance type pages (2025); likely.
-pub const INSTANCE_TYPES: [InstanceType; 12] = [
+pub const INSTANCE_TYPES: [InstanceType; 13] = [
+    // 11 volumes beside its one interface: few enough that a test can fill it.
+    ty("inf1.24xlarge", 12, true, 0, 11),
     ty("t2.micro", 39, false, 0, 2),
     ty("t3.micro", 28, true, 0, 2),
     ty("t3.medium", 28, true, 0, 3),
@@ -277,11 +280,22 @@ impl World {
         id
     }
 
-    /// Reboots an instance: its metadata service then lists what is attached now.
+    /// Reboots an instance: its metadata service then lists what is attached now, and what is
+    /// attached appears again if the machine had lost it.
     pub fn reboot(&mut self, id: &InstanceId, now: Millis) -> Result<(), AwsError> {
         self.advance(now);
-        let mut names: Vec<String> =
-            self.attachments_of(id, None).iter().map(|a| a.device.clone()).collect();
+        let attached: Vec<(VolumeId, String)> = self
+            .attachments_of(id, None)
+            .iter()
+            .map(|attachment| (attachment.volume.clone(), attachment.device.clone()))
+            .collect();
+        let mut names: Vec<String> = Vec::new();
+        for (volume, device) in attached {
+            if device != ROOT_DEVICE {
+                self.emit(Effect::Attach { volume, instance: id.clone() }, None);
+            }
+            names.push(device);
+        }
         names.sort_by_key(|name| (name != ROOT_DEVICE, name.clone()));
         let instance =
             self.instances.get_mut(id).ok_or_else(|| AwsError::no_instance(id.as_str()))?;
