@@ -70,7 +70,7 @@ impl DeviceError {
 
 /// Where an instance's devices appear. Calls block; calls for one volume do not overlap.
 pub trait Place: Send + Sync {
-    /// Lets the volume whose bytes are in `file` appear.
+    /// Lets the volume whose bytes are in `file` appear, if it is not there already.
     fn attach(&self, volume: &VolumeId, file: &Path) -> Result<(), DeviceError>;
     /// Lets it disappear.
     fn detach(&self, volume: &VolumeId) -> Result<(), DeviceError>;

@@ -10,6 +10,7 @@ mod http {
     pub(crate) mod bench;
     mod binary;
     mod ec2;
+    mod guest;
     mod imds;
     mod loop_device;
 }

@@ -23,8 +23,11 @@ impl GuestPlace {
 
 impl Place for GuestPlace {
     fn attach(&self, volume: &VolumeId, file: &Path) -> Result<(), DeviceError> {
-        let device = self.0.disks().attach(&volume.nvme_serial(), file)?;
-        tracing::info!(%volume, device, "the guest has the disk");
+        match self.0.disks().attach(&volume.nvme_serial(), file) {
+            Ok(device) => tracing::info!(%volume, device, "the guest has the disk"),
+            Err(DiskError::AlreadyAttached { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

@@ -128,6 +128,9 @@ impl LoopPlace {
 
 impl Place for LoopPlace {
     fn attach(&self, volume: &VolumeId, file: &Path) -> Result<(), DeviceError> {
+        if self.with(|all| all.contains_key(volume)) {
+            return Ok(());
+        }
         let file = file.to_string_lossy();
         let device = command::run("losetup", &["--find", "--show", "--nooverlap", &file])?;
         let attached = self.take_name(volume, device);

@@ -93,7 +93,10 @@ impl App {
         let for_sts = sigv4::claimed_service(call).is_some_and(|service| service == "sts");
         let answer = match self.understand(call, for_sts) {
             Ok(question) => self.ask(question).await,
-            Err(error) => Some(error_answer(&error, &self.refused_id(), for_sts)),
+            Err(error) => {
+                tracing::info!(%error, "refused at the door");
+                Some(error_answer(&error, &self.refused_id(), for_sts))
+            }
         };
         tokio::time::sleep(latency.saturating_sub(latency / 2)).await;
         answer

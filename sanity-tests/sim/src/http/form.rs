@@ -154,6 +154,8 @@ fn wrong(name: &str, text: &str) -> AwsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use percent_encoding::NON_ALPHANUMERIC;
+    use proptest::prelude::*;
 
     fn form(text: &str) -> Form {
         Form::parse(text.as_bytes()).unwrap()
@@ -178,6 +180,24 @@ mod tests {
         assert_eq!(filter.values.first().map(String::as_str), Some("a b"));
         assert_eq!(form.tags_for("volume").unwrap().get("k").map(String::as_str), Some("v/w"));
         assert!(form.tags_for("snapshot").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(form) = Form::parse(&body) {
+                let _ = form.describe("VolumeId");
+                let _ = form.tags_for("volume");
+                prop_assert!(form.subject().chars().count() <= 300);
+            }
+        }
+
+        #[test]
+        fn values_come_through_as_they_were_sent(value in ".*") {
+            let encoded = percent_encoding::utf8_percent_encode(&value, NON_ALPHANUMERIC);
+            let form = form(&format!("A={encoded}"));
+            prop_assert_eq!(form.text("A"), Some(value));
+        }
     }
 
     #[test]

@@ -246,6 +246,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use http::Request;
+    use proptest::prelude::*;
 
     const SCOPE: Scope<'_> = Scope { region: "us-east-1", service: "service" };
 
@@ -295,6 +296,15 @@ mod tests {
         ] {
             let verified = verify_at(&call(method, uri, signature), "2015-08-30T12:36:59Z");
             assert_eq!(verified.unwrap().access_key, "AKIDEXAMPLE", "{method} {uri}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_headers_never_panic_and_never_pass(text in "(AWS4-HMAC-SHA256 )?[ -~]{0,120}") {
+            let mut call = call("GET", "/?a=%zz&&=", "00");
+            call.headers_mut().insert("authorization", text.parse().unwrap());
+            prop_assert!(verify_at(&call, "2015-08-30T12:36:00Z").is_err());
         }
     }
 

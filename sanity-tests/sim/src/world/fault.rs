@@ -83,6 +83,12 @@ pub struct FaultReport {
 }
 
 impl FaultReport {
+    /// Whether it never struck: a test that scripted it did not test it.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.struck == 0
+    }
+
     fn strikes(&mut self, action: Action) -> bool {
         if self.spent || self.fault.action.is_some_and(|wanted| wanted != action) {
             return false;
@@ -223,6 +229,6 @@ mod tests {
         let mut faults = script(When::Nth(5));
         strikes(&mut faults, 2);
         let report = faults.0.first().unwrap();
-        assert_eq!((report.calls, report.struck, report.spent), (2, 0, false));
+        assert_eq!((report.calls, report.is_unused(), report.spent), (2, true, false));
     }
 }

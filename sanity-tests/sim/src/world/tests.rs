@@ -3,6 +3,7 @@
 mod attachments;
 mod listings;
 mod modifications;
+mod random;
 mod snapshots;
 mod volumes;
 

@@ -15,10 +15,10 @@ use super::bench::{Bench, element};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An AWS whose only instance shows its volumes below a folder.
-struct Host {
-    bench: Bench,
-    devices: Arc<Devices>,
+/// An AWS whose only instance shows its volumes somewhere.
+pub(crate) struct Host {
+    pub(crate) bench: Bench,
+    pub(crate) devices: Arc<Devices>,
     folder: TempDir,
     _runner: JoinSet<()>,
 }
@@ -29,26 +29,35 @@ impl Host {
         if !has_loop_devices() {
             return None;
         }
+        Some(Self::with(None).await)
+    }
+
+    /// Volumes appear in the guest with that run folder, or else below a folder of this machine.
+    pub(crate) async fn with(guest: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bench = Bench::start().await;
-        let roots = [(bench.node.parse().unwrap(), folder.path().join("root"))];
-        let devices = Devices::open(&folder.path().join("disks"), &roots, &[]).unwrap();
+        let node = || bench.node.parse().unwrap();
+        let (roots, guests) = match guest {
+            None => (vec![(node(), folder.path().join("root"))], vec![]),
+            Some(run_dir) => (vec![], vec![(node(), run_dir.to_owned())]),
+        };
+        let devices = Devices::open(&folder.path().join("disks"), &roots, &guests).unwrap();
         let devices = Arc::new(devices);
         bench.sim.with(|world, _| world.with_devices());
         let mut runner = JoinSet::new();
         runner.spawn(devices::run(bench.sim.clone(), Arc::clone(&devices)));
-        Some(Self { bench, devices, folder, _runner: runner })
+        Self { bench, devices, folder, _runner: runner }
     }
 
     fn root(&self) -> PathBuf {
         self.folder.path().join("root")
     }
 
-    async fn until(&self, reached: impl Fn(&Dump) -> bool) -> Dump {
+    pub(crate) async fn until(&self, reached: impl Fn(&Dump) -> bool) -> Dump {
         until(&self.bench.admin, reached).await
     }
 
-    async fn create(&self, size: u32, snapshot: &str) -> String {
+    pub(crate) async fn create(&self, size: u32, snapshot: &str) -> String {
         let from =
             if snapshot.is_empty() { String::new() } else { format!("&SnapshotId={snapshot}") };
         let form = format!(
@@ -59,18 +68,22 @@ impl Host {
         id
     }
 
-    /// Attaches and returns the node.
-    async fn attach(&self, id: &str, device: &str) -> PathBuf {
+    pub(crate) async fn attach_only(&self, id: &str, device: &str) {
         let node = &self.bench.node;
         let form = format!("Action=AttachVolume&VolumeId={id}&InstanceId={node}&Device={device}");
         self.bench.ok(&form).await;
         self.until(|dump| dump.volumes[id].attachments[0].state == "attached").await;
+    }
+
+    /// Attaches and returns the node.
+    async fn attach(&self, id: &str, device: &str) -> PathBuf {
+        self.attach_only(id, device).await;
         let link = format!("nvme-Amazon_Elastic_Block_Store_{}", id.replacen('-', "", 1));
         let link = self.root().join("dev/disk/by-id").join(link);
         fs::canonicalize(link).unwrap()
     }
 
-    async fn detach(&self, id: &str) {
+    pub(crate) async fn detach(&self, id: &str) {
         self.bench.ok(&format!("Action=DetachVolume&VolumeId={id}")).await;
         self.until(|dump| dump.volumes[id].state == "available").await;
     }
