@@ -1,21 +1,14 @@
 //! Puts the parts together.
 
-use csi_core::EBS_DRIVER_NAME;
+use csi_core::{EBS_DRIVER_NAME, EBS_EXPANSION, EBS_SERVICES};
 use csi_node::args::{Args, BadFlags, Driver, EbsArgs};
 use csi_node::ebs::EbsNode;
 use csi_node::ebs::info::InfoSource;
 use csi_node::kernel::linux::Linux;
 use csi_node::metadata::{MetadataError, Sources};
 use csi_node::registration::{self, Plugin};
-use csi_proto::csi::plugin_capability::service::Type as Service;
-use csi_proto::csi::plugin_capability::volume_expansion::Type as Expansion;
 use csi_serve::{Identity, Metrics, ServeError, Server, shutdown};
 use tonic::service::Routes;
-
-/// Both plugins of a driver answer the same (CSI specification, `GetPluginCapabilities`).
-const SERVICES: [Service; 2] =
-    [Service::ControllerService, Service::VolumeAccessibilityConstraints];
-const EXPANSION: [Expansion; 1] = [Expansion::Online];
 
 /// Why the plugin does not run.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +41,8 @@ async fn run_ebs(args: EbsArgs) -> Result<(), AppError> {
     let (sysfs, dev) = args.roots();
     let node = EbsNode::new(Linux::new(sysfs, dev), info, args.settings());
     let operations = node.operations();
-    let identity = Identity::new(EBS_DRIVER_NAME, env!("CARGO_PKG_VERSION"), &SERVICES, &EXPANSION);
+    let identity =
+        Identity::new(EBS_DRIVER_NAME, env!("CARGO_PKG_VERSION"), &EBS_SERVICES, &EBS_EXPANSION);
     let routes = Routes::new(identity.into_service()).add_service(node.into_service());
     let server = Server::new(&args.serve, Metrics::new("aws_ebs_csi"), routes);
     let registration = args.registration.kubelet_registration_path.map(|endpoint| {

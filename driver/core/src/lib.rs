@@ -30,34 +30,13 @@ pub use topology::Zone;
 /// Name of the EBS driver: the `provisioner` of its StorageClasses.
 pub const EBS_DRIVER_NAME: &str = "ebs.csi.aws.com";
 
-/// What the EBS driver says of itself in `GetPluginCapabilities`, the controller and the node
-/// alike, as the CSI specification demands.
-pub const EBS_PLUGIN_CAPABILITIES: [PluginCapability; 3] = [
-    PluginCapability::Service(csi::plugin_capability::service::Type::ControllerService),
-    PluginCapability::Service(
-        csi::plugin_capability::service::Type::VolumeAccessibilityConstraints,
-    ),
-    PluginCapability::Expansion(csi::plugin_capability::volume_expansion::Type::Online),
-];
+/// What both EBS plugins answer to `GetPluginCapabilities`: the specification demands the same
+/// answer of all plugins of a driver.
+pub const EBS_SERVICES: [csi::plugin_capability::service::Type; 2] = {
+    use csi::plugin_capability::service::Type;
+    [Type::ControllerService, Type::VolumeAccessibilityConstraints]
+};
 
-/// One entry of `GetPluginCapabilities`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PluginCapability {
-    /// A service of the plugin.
-    Service(csi::plugin_capability::service::Type),
-    /// How volumes can be expanded.
-    Expansion(csi::plugin_capability::volume_expansion::Type),
-}
-
-impl From<PluginCapability> for csi::PluginCapability {
-    fn from(capability: PluginCapability) -> Self {
-        use csi::plugin_capability::{Service, Type, VolumeExpansion};
-        let r#type = match capability {
-            PluginCapability::Service(service) => Type::Service(Service { r#type: service.into() }),
-            PluginCapability::Expansion(kind) => {
-                Type::VolumeExpansion(VolumeExpansion { r#type: kind.into() })
-            }
-        };
-        Self { r#type: Some(r#type) }
-    }
-}
+/// How EBS volumes grow: while they are in use. See [`EBS_SERVICES`].
+pub const EBS_EXPANSION: [csi::plugin_capability::volume_expansion::Type; 1] =
+    [csi::plugin_capability::volume_expansion::Type::Online];

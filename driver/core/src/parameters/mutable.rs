@@ -25,7 +25,6 @@ pub struct MutableParameters {
     pub tags: Tags,
     /// Keys of tags to delete.
     pub deleted_tags: BTreeSet<String>,
-    old_type: Option<String>,
 }
 
 /// A `VolumeAttributesClass`'s parameters.
@@ -37,7 +36,7 @@ pub static MUTABLE: &[Parameter<MutableParameters>] = &[
         default: "unchanged",
         meaning: "Volume type.",
         apply: |mutable, given| {
-            mutable.volume_type = given.text();
+            mutable.volume_type = given.text().or_else(|| mutable.volume_type.take());
             Ok(())
         },
     },
@@ -48,7 +47,7 @@ pub static MUTABLE: &[Parameter<MutableParameters>] = &[
         default: "unchanged",
         meaning: "Older name of type, ignored beside it.",
         apply: |mutable, given| {
-            mutable.old_type = given.text();
+            mutable.volume_type = mutable.volume_type.take().or_else(|| given.text());
             Ok(())
         },
     },
@@ -142,9 +141,7 @@ impl MutableParameters {
     /// # Errors
     /// The first parameter that is unknown or breaks its rule, by name.
     pub fn parse(parameters: &BTreeMap<String, String>) -> Result<Self, Invalid> {
-        let mut parsed: Self = super::parse(MUTABLE, parameters)?;
-        let old_type = parsed.old_type.take();
-        parsed.volume_type = parsed.volume_type.or(old_type);
+        let parsed: Self = super::parse(MUTABLE, parameters)?;
         if parsed.iops.is_some() && parsed.iops_per_gib.is_some() {
             return Err(Invalid::new("iopsPerGB", "must not be set together with iops"));
         }

@@ -5,7 +5,7 @@ use csi_core::ebs::Attachment;
 
 use super::call::{Describe, Listing};
 use super::error::AwsError;
-use super::filter::{self, Row};
+use super::filter::{self, Filters, Row};
 use super::instance::InstanceRecord;
 use super::modification::ModificationRecord;
 use super::snapshot::SnapshotRecord;
@@ -147,5 +147,6 @@ fn found<'a, I: ToString + Ord, R>(
 }
 
 fn passing<R: Row + Clone>(rows: Vec<&R>, call: &Describe) -> Vec<R> {
-    rows.into_iter().filter(|row| filter::passes(*row, &call.filters)).cloned().collect()
+    let filters = Filters::new(&call.filters);
+    rows.into_iter().filter(|row| filters.pass(*row)).cloned().collect()
 }

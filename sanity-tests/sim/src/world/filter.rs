@@ -1,5 +1,7 @@
 //! Filters of Describe calls. Source: EC2 user guide, "List and filter your resources".
 
+use std::collections::HashSet;
+
 use csi_core::ebs::Tags;
 use csi_core::facts;
 
@@ -36,15 +38,35 @@ pub(crate) fn check(filters: &[Filter], known: &[&str]) -> Result<(), AwsError> 
     Ok(())
 }
 
-/// Whether a row passes every filter.
-pub(crate) fn passes(row: &impl Row, filters: &[Filter]) -> bool {
-    filters.iter().all(|filter| {
-        row.values(&filter.name).is_some_and(|actual| {
-            actual.iter().any(|value| {
-                filter.values.iter().any(|pattern| fits(pattern.as_bytes(), value.as_bytes()))
+/// The filters of a call, made ready for many rows.
+pub(crate) struct Filters<'a>(Vec<Prepared<'a>>);
+
+struct Prepared<'a> {
+    name: &'a str,
+    exact: HashSet<&'a str>,
+    patterns: Vec<&'a str>,
+}
+
+impl<'a> Filters<'a> {
+    pub(crate) fn new(filters: &'a [Filter]) -> Self {
+        let prepare = |filter: &'a Filter| {
+            let values = filter.values.iter().map(String::as_str);
+            let (patterns, exact) = values.partition(|value| value.contains(['*', '?', '\\']));
+            Prepared { name: &filter.name, exact, patterns }
+        };
+        Self(filters.iter().map(prepare).collect())
+    }
+
+    /// Whether a row passes every filter.
+    pub(crate) fn pass(&self, row: &impl Row) -> bool {
+        self.0.iter().all(|filter| {
+            let values = row.values(filter.name).unwrap_or_default();
+            values.iter().any(|value| {
+                let fits = |pattern: &&str| fits(pattern.as_bytes(), value.as_bytes());
+                filter.exact.contains(value.as_str()) || filter.patterns.iter().any(fits)
             })
         })
-    })
+    }
 }
 
 /// Matches `*` and `?`; a backslash takes the next character as it is.

@@ -1,0 +1,155 @@
+//! The command line. Names and defaults are those of the driver that this one replaces, where it
+//! has them; what is read from the environment is listed by `--help`.
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use csi_core::Invalid;
+use csi_core::ebs::Tags;
+use csi_imds::ImdsEndpoint;
+use csi_serve::ServeArgs;
+
+use crate::ebs::Settings;
+
+/// CSI controller plugin.
+#[derive(Debug, Parser)]
+#[command(name = "csi-controller", version)]
+pub struct Args {
+    /// For which driver.
+    #[command(subcommand)]
+    pub driver: Driver,
+}
+
+/// The drivers.
+#[derive(Debug, Subcommand)]
+pub enum Driver {
+    /// Serve the controller side of ebs.csi.aws.com
+    Ebs(Box<EbsArgs>),
+}
+
+/// The command line of `csi-controller ebs`.
+#[derive(Debug, ClapArgs)]
+pub struct EbsArgs {
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// How to reach EC2.
+    #[command(flatten)]
+    pub aws: AwsArgs,
+    #[command(flatten)]
+    volumes: VolumeArgs,
+    #[command(flatten)]
+    _ignored: IgnoredArgs,
+}
+
+/// How to reach EC2. Credentials come from the standard chain: environment, web identity (IRSA),
+/// container endpoint (EKS Pod Identity), instance profile.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "AWS")]
+pub struct AwsArgs {
+    /// Region; without it the instance metadata service is asked
+    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+
+    /// URL of EC2, where it is not the region's own
+    #[arg(long, env = "AWS_EC2_ENDPOINT", value_name = "URL")]
+    pub ec2_endpoint: Option<String>,
+
+    /// Text to add to the user agent
+    #[arg(long, value_name = "TEXT")]
+    pub user_agent_extra: Option<String>,
+
+    /// Calls per second that EC2 grants to an action where its quota is not the default, such as
+    /// CreateVolume=20; repeatable
+    #[arg(long, value_name = "ACTION=RATE")]
+    pub ec2_rate: Vec<csi_aws::Rate>,
+
+    /// Where the instance metadata service is
+    #[arg(
+        long,
+        env = "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        default_value_t = ImdsEndpoint::default(),
+        value_name = "URL"
+    )]
+    pub imds_endpoint: ImdsEndpoint,
+
+    /// Do not ask the instance metadata service
+    #[arg(long, env = "AWS_EC2_METADATA_DISABLED", value_parser = FalseyValueParser::new())]
+    pub imds_disabled: bool,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Volumes")]
+struct VolumeArgs {
+    /// Tags for everything that is made: key1=value1,key2=value2
+    #[arg(long, value_parser = parse_tags, default_value = "", hide_default_value = true)]
+    extra_tags: Tags,
+
+    /// Id of the cluster, for the tags that name it
+    #[arg(long, value_name = "ID")]
+    k8s_tag_cluster_id: Option<String>,
+}
+
+/// Flags of the driver that this one replaces which have nothing left to decide here.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Accepted and without effect")]
+struct IgnoredArgs {
+    /// Calls to EC2 are always batched
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    batching: Option<bool>,
+
+    /// A change waits for nothing, so there is no time to set
+    #[arg(long, value_parser = csi_serve::parse_duration, value_name = "DURATION")]
+    modify_volume_request_handler_timeout: Option<std::time::Duration>,
+}
+
+impl EbsArgs {
+    /// What the controller is to do.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            extra_tags: self.volumes.extra_tags.clone(),
+            cluster_id: self.volumes.k8s_tag_cluster_id.clone().filter(|id| !id.is_empty()),
+        }
+    }
+}
+
+/// Reads tags as the driver that this one replaces does.
+fn parse_tags(text: &str) -> Result<Tags, Invalid> {
+    csi_core::parameters::tags::parse_list("--extra-tags", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<EbsArgs, clap::Error> {
+        let all = ["csi-controller", "ebs"].iter().chain(args);
+        Args::try_parse_from(all).map(|Args { driver: Driver::Ebs(args) }| *args)
+    }
+
+    #[test]
+    fn the_arguments_of_the_replaced_drivers_chart_are_accepted() {
+        let args = parse(&[
+            "--endpoint=unix:///csi/csi.sock",
+            "--batching=true",
+            "--user-agent-extra=helm",
+            "--logging-format=text",
+            "--v=2",
+            "--extra-tags=team=storage,stage=test",
+            "--k8s-tag-cluster-id=blue",
+        ])
+        .unwrap();
+        let settings = args.settings();
+        assert_eq!(settings.cluster_id.as_deref(), Some("blue"));
+        assert_eq!(settings.extra_tags.get("team").map(String::as_str), Some("storage"));
+        assert_eq!(settings.extra_tags.len(), 2);
+    }
+
+    #[test]
+    fn a_tag_that_is_none_or_is_reserved_is_refused_by_name() {
+        for tag in ["team", "CSIVolumeName=x", "kubernetes.io/cluster/a=owned"] {
+            let error = parse(&[&format!("--extra-tags={tag}")]).unwrap_err().to_string();
+            assert!(error.contains("--extra-tags"), "{error}");
+        }
+    }
+}

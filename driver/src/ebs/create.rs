@@ -1,0 +1,282 @@
+//! `CreateVolume`.
+//!
+//! *Flow*: look at the source, decide on the volume, create it with a client token in the first
+//! zone that has room, wait until it is available.
+//!
+//! *Guarantees*: one volume for each name, whatever is repeated, lost or cut short. Once the
+//! creating call was sent, every failure that is not proved to have left nothing is ABORTED,
+//! since the provisioner takes other codes for the end and forgets the volume.
+
+mod error;
+mod mismatch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use csi_core::ebs::{Ebs, SnapshotState, Volume, VolumeSource, VolumeState};
+use csi_core::facts::READ_LAG_BOUND;
+use csi_core::request::CreateVolume as Request;
+use csi_core::{ApiError, ErrorKind, VolumeId, Zone};
+use tokio::time::Instant;
+
+pub(crate) use error::{CreateVolumeError, Death};
+
+use super::call::{Failed, repeat};
+use super::look::WaitEnd;
+use super::spec::{SourceFacts, Spec, is_live};
+use super::token::token;
+use super::{CREATING, SLOW, Shared};
+
+/// The whole operation; the provisioner waits for a minute at a time.
+const BOUND: Duration = Duration::from_secs(120);
+/// How long a source that is still being made is waited for before the CO is asked to come again.
+const SOURCE_BOUND: Duration = Duration::from_secs(45);
+/// More dead volumes of one name than anybody has patience for.
+const MOST_TOKENS: u32 = 1_000;
+
+/// A volume that exists as asked for.
+#[derive(Debug)]
+pub(super) struct Created {
+    /// The volume.
+    pub(super) volume: Volume,
+    /// What was asked for.
+    pub(super) spec: Spec,
+}
+
+/// Makes the volume, or finds the one that was made before.
+pub(super) async fn create<C: Ebs>(
+    shared: Arc<Shared<C>>,
+    request: Request,
+) -> Result<Created, CreateVolumeError> {
+    let until = Instant::now() + BOUND;
+    let source = observe_source(&shared, request.source.as_ref(), until).await?;
+    let spec = Spec::resolve(&request, source.as_ref(), &shared.settings)?;
+    let zones = match source.and_then(|source| source.zone) {
+        Some(zone) => vec![zone],
+        None => zones(&shared, &spec, until).await?,
+    };
+    let maker = Maker { shared, spec, until };
+    let volume = maker.make(&zones).await?;
+    let volume = maker.finish(volume).await?;
+    Ok(Created { volume, spec: maker.spec })
+}
+
+async fn zones<C: Ebs>(
+    shared: &Shared<C>,
+    spec: &Spec,
+    until: Instant,
+) -> Result<Vec<Zone>, CreateVolumeError> {
+    if !spec.zones.is_open() {
+        return Ok(spec.zones.in_order());
+    }
+    let failed = |failed: Failed| CreateVolumeError::Zones(failed.error);
+    let mut zones = repeat(until, || shared.ec2.describe_zones()).await.map_err(failed)?;
+    // In the same order each time, since EC2 compares the zone with a token's first use.
+    zones.sort();
+    if zones.is_empty() { Err(CreateVolumeError::NoZone) } else { Ok(zones) }
+}
+
+async fn observe_source<C: Ebs>(
+    shared: &Shared<C>,
+    source: Option<&VolumeSource>,
+    until: Instant,
+) -> Result<Option<SourceFacts>, CreateVolumeError> {
+    match source {
+        None => Ok(None),
+        Some(VolumeSource::Volume(id)) => {
+            let found = shared.volume(id, until).await.map_err(CreateVolumeError::Source)?;
+            let Some(volume) = found.filter(|volume| is_live(volume.state)) else {
+                return Err(CreateVolumeError::NoSource { id: id.to_string() });
+            };
+            let facts =
+                SourceFacts { size: volume.size, zone: Some(volume.zone), kms_key: volume.kms_key };
+            Ok(Some(facts))
+        }
+        Some(VolumeSource::Snapshot(id)) => {
+            let look = || shared.snapshots.up(id.clone());
+            let failed = |failed: Failed| CreateVolumeError::Source(failed.error);
+            // A snapshot that is not shown may be another account's; EC2 decides at the creation.
+            let Some(mut snapshot) = repeat(until, look).await.map_err(failed)? else {
+                return Ok(None);
+            };
+            if snapshot.state == SnapshotState::Pending {
+                let mut progress = snapshot.progress;
+                let until = until.min(Instant::now() + SOURCE_BOUND);
+                let done = |seen: Option<csi_core::ebs::Snapshot>| {
+                    progress = seen.as_ref().map_or(progress, |seen| seen.progress);
+                    seen.filter(|seen| seen.state != SnapshotState::Pending)
+                };
+                let end = shared.snapshots.until(id, SLOW, until, done).await;
+                snapshot = end.map_err(|_end| CreateVolumeError::SourcePending {
+                    snapshot: id.clone(),
+                    progress,
+                })?;
+            }
+            Ok(Some(SourceFacts { size: snapshot.size, zone: None, kms_key: None }))
+        }
+    }
+}
+
+/// What a client token gave.
+enum Tried {
+    /// A volume.
+    Volume(Volume),
+    /// Nothing, and it never will: its volume failed or was deleted.
+    Spent,
+}
+
+struct Maker<C> {
+    shared: Arc<Shared<C>>,
+    spec: Spec,
+    until: Instant,
+}
+
+impl<C: Ebs> Maker<C> {
+    /// Walks the tokens of the name from the first; nothing is remembered between calls.
+    async fn make(&self, zones: &[Zone]) -> Result<Volume, CreateVolumeError> {
+        let began = Instant::now();
+        for n in 1..=MOST_TOKENS {
+            if let Tried::Volume(volume) = self.try_token(n, zones, began).await? {
+                return Ok(volume);
+            }
+        }
+        Err(CreateVolumeError::TokensSpent { name: self.spec.name.clone() })
+    }
+
+    async fn try_token(
+        &self,
+        n: u32,
+        zones: &[Zone],
+        began: Instant,
+    ) -> Result<Tried, CreateVolumeError> {
+        let mut full = None;
+        for zone in zones {
+            let call = self.spec.call(token(&self.spec.name, n), zone.clone());
+            let made = repeat(self.until, || self.shared.ec2.create_volume(call.clone())).await;
+            let failed = match made {
+                Ok(volume) if is_live(volume.state) => return Ok(Tried::Volume(volume)),
+                Ok(_replayed) => return Ok(Tried::Spent),
+                Err(failed) => failed,
+            };
+            match failed.error.kind {
+                ErrorKind::TokenMismatch => return self.after_mismatch(n, began).await,
+                // Both are checked before the token, so the volume may exist since an earlier call.
+                ErrorKind::ZoneCapacity | ErrorKind::Quota => {
+                    if let Some(volume) = self.existing().await? {
+                        return Ok(Tried::Volume(volume));
+                    }
+                    let try_next = failed.error.kind == ErrorKind::ZoneCapacity;
+                    let end = self.refused(failed);
+                    if !try_next || matches!(end, CreateVolumeError::Unknown { .. }) {
+                        return Err(end);
+                    }
+                    full = Some(end);
+                }
+                _ => return Err(self.refused(failed)),
+            }
+        }
+        Err(full.unwrap_or(CreateVolumeError::NoZone))
+    }
+
+    /// A refusal is final only if no try before it may have had an effect.
+    fn refused(&self, Failed { error, in_doubt }: Failed) -> CreateVolumeError {
+        let name = self.spec.name.clone();
+        match (in_doubt, error.kind) {
+            (true, _) => CreateVolumeError::Unknown { name, error },
+            (false, ErrorKind::VolumeNotFound | ErrorKind::SnapshotNotFound) => {
+                let id = match &self.spec.source {
+                    Some(VolumeSource::Volume(id)) => id.to_string(),
+                    Some(VolumeSource::Snapshot(id)) => id.to_string(),
+                    None => String::new(),
+                };
+                CreateVolumeError::NoSource { id }
+            }
+            (false, _) => CreateVolumeError::Refused { name, error },
+        }
+    }
+
+    /// Waits until the volume can be used.
+    async fn finish(&self, volume: Volume) -> Result<Volume, CreateVolumeError> {
+        if matches!(volume.state, VolumeState::Available | VolumeState::InUse) {
+            return Ok(volume);
+        }
+        let began = Instant::now();
+        let mut seen_before = false;
+        let judge = |seen: Option<Volume>| {
+            let Some(seen) = seen else {
+                // Too young to be seen, or gone again.
+                let gone = seen_before || began.elapsed() > READ_LAG_BOUND;
+                return gone.then_some(Err(Death::Vanished));
+            };
+            seen_before = true;
+            match seen.state {
+                VolumeState::Creating => None,
+                VolumeState::Available | VolumeState::InUse => Some(Ok(seen)),
+                VolumeState::Error => Some(Err(Death::Failed)),
+                VolumeState::Deleting | VolumeState::Deleted => Some(Err(Death::Vanished)),
+            }
+        };
+        match self.shared.volumes.until(&volume.id, CREATING, self.until, judge).await {
+            Ok(Ok(volume)) => Ok(volume),
+            Ok(Err(death)) => Err(self.bury(volume.id, death).await),
+            Err(end) => {
+                let after = began.elapsed();
+                let refusal = match end {
+                    WaitEnd::TimedOut => None,
+                    WaitEnd::Refused(error) => Some(error),
+                };
+                Err(CreateVolumeError::Unfinished { volume: volume.id, after, refusal })
+            }
+        }
+    }
+
+    /// Removes a volume that failed, so that nothing is left, and says why it may have failed.
+    async fn bury(&self, volume: VolumeId, death: Death) -> CreateVolumeError {
+        let left_over = match death {
+            Death::Vanished => None,
+            Death::Failed => {
+                let delete = || self.shared.ec2.delete_volume(volume.clone());
+                match repeat(self.until, delete).await {
+                    Ok(()) => None,
+                    Err(failed) if failed.error.kind == ErrorKind::VolumeNotFound => None,
+                    Err(failed) => Some(failed.error),
+                }
+            }
+        };
+        let key = self.spec.kms_key.clone();
+        CreateVolumeError::Died { volume, death, key, left_over }
+    }
+
+    /// The volume that an earlier call made, by its name tag.
+    async fn existing(&self) -> Result<Option<Volume>, CreateVolumeError> {
+        let unknown =
+            |error: ApiError| CreateVolumeError::Unknown { name: self.spec.name.clone(), error };
+        let named = self.shared.named(&self.spec.name, self.until).await.map_err(unknown)?;
+        self.adopt(named)
+    }
+
+    /// Chooses among volumes of the name: a live one that is as asked for, else none; it is an
+    /// error if there are only others.
+    fn adopt(&self, named: Vec<Volume>) -> Result<Option<Volume>, CreateVolumeError> {
+        let mut live: Vec<Volume> =
+            named.into_iter().filter(|volume| is_live(volume.state)).collect();
+        live.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut difference = None;
+        for volume in live {
+            match self.spec.check(&volume) {
+                Ok(()) => return Ok(Some(volume)),
+                Err(found) => difference = difference.or(Some((volume.id, found))),
+            }
+        }
+        match difference {
+            None => Ok(None),
+            Some((volume, found)) => Err(CreateVolumeError::Differs {
+                name: self.spec.name.clone(),
+                volume,
+                field: found.field,
+                has: found.has,
+                wanted: found.wanted,
+            }),
+        }
+    }
+}

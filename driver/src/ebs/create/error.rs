@@ -1,0 +1,170 @@
+//! How `CreateVolume` fails.
+
+use std::time::Duration;
+
+use csi_core::{ApiError, GrpcCode, SnapshotId, VolumeId, VolumeName};
+use tonic::Code;
+
+use super::super::spec::Unfit;
+
+/// Why there is no volume.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CreateVolumeError {
+    /// The request amounts to no volume.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// What the volume shall be made from does not exist.
+    #[error("volume_content_source: {id} does not exist in this account and region")]
+    NoSource {
+        /// The source.
+        id: String,
+    },
+    /// What the volume shall be made from could not be looked at.
+    #[error("cannot look at volume_content_source")]
+    Source(#[source] ApiError),
+    /// The snapshot is not ready.
+    #[error("snapshot {snapshot} is at {progress} %; a volume can be made when it is complete")]
+    SourcePending {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// In percent.
+        progress: u8,
+    },
+    /// The zones could not be listed.
+    #[error("cannot list the region's zones; restrict them by allowedTopologies to do without")]
+    Zones(#[source] ApiError),
+    /// There is no zone to try.
+    #[error("no zone is open to this account")]
+    NoZone,
+    /// The name is taken by another volume.
+    #[error("volume {name} exists as {volume} with {field} {has}, not {wanted}")]
+    Differs {
+        /// The name.
+        name: VolumeName,
+        /// The volume that has it.
+        volume: VolumeId,
+        /// What differs.
+        field: &'static str,
+        /// What the volume has.
+        has: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// EC2 refused and did nothing.
+    #[error("volume {name} was not created")]
+    Refused {
+        /// The name.
+        name: VolumeName,
+        /// EC2's answer.
+        #[source]
+        error: ApiError,
+    },
+    /// Whether EC2 did anything is unknown.
+    #[error("it is unknown whether volume {name} was created; the next try finds out")]
+    Unknown {
+        /// The name.
+        name: VolumeName,
+        /// EC2's answer, or its absence.
+        #[source]
+        error: ApiError,
+    },
+    /// The token was used, and its volume is not visible.
+    #[error(
+        "volume {name} was begun before ({tokens} client tokens are used), and no volume is to be \
+         seen yet; the next try looks again"
+    )]
+    NotYetSeen {
+        /// The name.
+        name: VolumeName,
+        /// Tokens that were used before.
+        tokens: u32,
+    },
+    /// Every token of the name is spent.
+    #[error("volume {name} failed too often; use another name, that is, a new claim")]
+    TokensSpent {
+        /// The name.
+        name: VolumeName,
+    },
+    /// The volume is still being made.
+    #[error("volume {volume} is still being created after {:.1} s", .after.as_secs_f64())]
+    Unfinished {
+        /// The volume.
+        volume: VolumeId,
+        /// How long it was waited for.
+        after: Duration,
+        /// Why it cannot be watched, if so.
+        #[source]
+        refusal: Option<ApiError>,
+    },
+    /// The volume was made and failed afterwards.
+    #[error(
+        "volume {volume} {death} after its creation{}",
+        match .key {
+            Some(key) => format!(
+                "; most likely kmsKeyId {key} is unusable: check that it is enabled and that the \
+                 driver's role may use it (kms:CreateGrant, kms:GenerateDataKeyWithoutPlaintext, \
+                 kms:Decrypt)"
+            ),
+            None => "; most likely the account's default KMS key is unusable".to_owned(),
+        }
+    )]
+    Died {
+        /// The volume.
+        volume: VolumeId,
+        /// How.
+        death: Death,
+        /// The KMS key it should have had.
+        key: Option<String>,
+        /// Why the failed volume could not be deleted, if so.
+        #[source]
+        left_over: Option<ApiError>,
+    },
+}
+
+/// How a volume ended before it was ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// It went into the state `error`.
+    Failed,
+    /// It is not there any more.
+    Vanished,
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "failed",
+            Self::Vanished => "vanished",
+        })
+    }
+}
+
+impl GrpcCode for CreateVolumeError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unfit(Unfit::Invalid(_)) => Code::InvalidArgument,
+            Self::Unfit(Unfit::NoSize(_) | Unfit::Type(_) | Unfit::SmallerThanSource { .. }) => {
+                Code::OutOfRange
+            }
+            // So that the provisioner lets the scheduler choose another zone.
+            Self::Unfit(Unfit::SourceZone { .. }) | Self::NoZone => Code::ResourceExhausted,
+            Self::NoSource { .. } => Code::NotFound,
+            Self::Source(error) | Self::Zones(error) | Self::Refused { error, .. } => {
+                error.kind.grpc_code()
+            }
+            Self::SourcePending { .. } => Code::Unavailable,
+            Self::Differs { .. } => Code::AlreadyExists,
+            Self::Unknown { .. } | Self::NotYetSeen { .. } | Self::Unfinished { .. } => {
+                Code::Aborted
+            }
+            Self::TokensSpent { .. } => Code::FailedPrecondition,
+            // Final only if nothing is left behind.
+            Self::Died { left_over: None, .. } => Code::FailedPrecondition,
+            Self::Died { left_over: Some(_), .. } => Code::Aborted,
+        }
+    }
+
+    fn code_after_panic() -> Code {
+        Code::Aborted
+    }
+}

@@ -1,0 +1,190 @@
+//! `ControllerExpandVolume` and `ControllerModifyVolume`: one way to change a volume.
+//!
+//! *Flow*: compare the volume with what is wanted; if it differs, wait for a modification that
+//! is under way, modify once, wait until the change is in force and reads show it.
+//!
+//! *Guarantees*: what is in force already costs no modification, of which a volume has few in a
+//! day. EC2's brakes (one at a time, then a pause) are answered with UNAVAILABLE, which the
+//! resizer retries; FAILED_PRECONDITION would mean "in use" to it.
+
+mod error;
+mod target;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use csi_core::ebs::{Ebs, Modification, ModificationState, ModifyVolume as Call, Volume};
+use csi_core::facts::READ_LAG_BOUND;
+use csi_core::request::{ExpandVolume, ModifyVolume};
+use csi_core::{ApiError, ErrorKind, GiB, VolumeId};
+use tokio::time::Instant;
+
+pub(crate) use error::ModifyError;
+
+use super::call::repeat;
+use super::look::WaitEnd;
+use super::spec::is_live;
+use super::{APPEARING, SLOW, Shared};
+use target::{Change, TagChange, shows};
+
+/// The whole operation. Large volumes take longer; the next try then finds their modification.
+const BOUND: Duration = Duration::from_secs(120);
+/// Sendings of one modification whose replies are lost.
+const TRIES: u32 = 3;
+
+/// Gives the volume the size; returns the size it has then.
+pub(super) async fn expand<C: Ebs>(
+    shared: Arc<Shared<C>>,
+    request: ExpandVolume,
+) -> Result<GiB, ModifyError> {
+    let modifier = Modifier { shared, id: request.volume, until: Instant::now() + BOUND };
+    let volume = modifier.volume().await?;
+    let size = request.range.choose(volume.size)?;
+    if !request.range.admits(size.max(volume.size)) {
+        return Err(ModifyError::Shrink { volume: modifier.id, has: volume.size, wanted: size });
+    }
+    let change = Change::to_size(size);
+    Ok(modifier.change(volume, &change).await?.size)
+}
+
+/// Gives the volume the properties and the tags.
+pub(super) async fn modify<C: Ebs>(
+    shared: Arc<Shared<C>>,
+    request: ModifyVolume,
+) -> Result<(), ModifyError> {
+    let modifier = Modifier { shared, id: request.volume, until: Instant::now() + BOUND };
+    let parameters = request.parameters;
+    let volume = modifier.volume().await?;
+    let tags = TagChange::of(&parameters, &volume.tags);
+    modifier.change(volume, &Change::of(&parameters)).await?;
+    modifier.change_tags(tags).await
+}
+
+struct Modifier<C> {
+    shared: Arc<Shared<C>>,
+    id: VolumeId,
+    until: Instant,
+}
+
+impl<C: Ebs> Modifier<C> {
+    async fn volume(&self) -> Result<Volume, ModifyError> {
+        let found = self.shared.volume(&self.id, self.until).await;
+        let found = found.map_err(|error| self.look_failed(error))?;
+        let volume = found.filter(|volume| is_live(volume.state));
+        volume.ok_or_else(|| ModifyError::NoVolume { volume: self.id.clone() })
+    }
+
+    fn look_failed(&self, error: ApiError) -> ModifyError {
+        ModifyError::Look { volume: self.id.clone(), error }
+    }
+
+    async fn change(&self, volume: Volume, change: &Change) -> Result<Volume, ModifyError> {
+        if target::decide(&volume, change)?.is_none() {
+            return Ok(volume);
+        }
+        // Something is to be done, unless what is under way does it.
+        let look = || self.shared.modifications.up(self.id.clone());
+        let latest = repeat(self.until, look).await;
+        let latest = latest.map_err(|failed| self.look_failed(failed.error))?;
+        let volume = match latest {
+            Some(latest) if latest.state == ModificationState::Modifying => {
+                let latest =
+                    self.wait_for(|seen| seen.state != ModificationState::Modifying).await?;
+                let grown = |seen: &Volume| {
+                    latest.state == ModificationState::Failed
+                        || seen.size >= latest.size && seen.volume_type == latest.volume_type
+                };
+                self.settled(grown).await?
+            }
+            _ => volume,
+        };
+        let Some(call) = target::decide(&volume, change)? else { return Ok(volume) };
+        self.send(&call).await?;
+        let latest = self
+            .wait_for(|seen| shows(seen, &call) && seen.state != ModificationState::Modifying)
+            .await?;
+        if latest.state == ModificationState::Failed {
+            let reason = latest.status_message.unwrap_or_else(|| "no reason given".to_owned());
+            return Err(ModifyError::Failed { volume: self.id.clone(), reason });
+        }
+        self.settled(|seen| matches!(target::decide(seen, change), Ok(None))).await
+    }
+
+    /// Sends a modification. It has no client token, so a lost reply is looked for.
+    async fn send(&self, call: &Call) -> Result<(), ModifyError> {
+        let mut in_doubt = false;
+        for attempt in 1.. {
+            let once = || self.shared.ec2.modify_volume(call.clone());
+            let Err(error) = once().await else { return Ok(()) };
+            match error.kind {
+                ErrorKind::Unavailable | ErrorKind::NoAnswer if attempt < TRIES => {
+                    in_doubt = true;
+                    if self.is_under_way(call, Duration::from_secs(2)).await {
+                        return Ok(());
+                    }
+                }
+                ErrorKind::Throttled if Instant::now() + Duration::from_secs(2) < self.until => {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+                // Perhaps by the try whose reply was lost.
+                ErrorKind::ModificationInProgress | ErrorKind::ModificationRate
+                    if in_doubt && self.is_under_way(call, READ_LAG_BOUND).await =>
+                {
+                    return Ok(());
+                }
+                _ => return Err(ModifyError::Refused { volume: self.id.clone(), error }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a modification like `call` shows up in time.
+    async fn is_under_way(&self, call: &Call, within: Duration) -> bool {
+        let until = (Instant::now() + within).min(self.until);
+        let judge = |seen: Option<Modification>| {
+            seen.filter(|seen| shows(seen, call) && seen.state != ModificationState::Failed)
+        };
+        self.shared.modifications.until(&self.id, APPEARING, until, judge).await.is_ok()
+    }
+
+    async fn wait_for(
+        &self,
+        found: impl Fn(&Modification) -> bool,
+    ) -> Result<Modification, ModifyError> {
+        let mut progress = 0;
+        let judge = |seen: Option<Modification>| {
+            progress = seen.as_ref().map_or(progress, |seen| seen.progress);
+            seen.filter(&found)
+        };
+        let end = self.shared.modifications.until(&self.id, SLOW, self.until, judge).await;
+        end.map_err(|end| self.unfinished(end, progress))
+    }
+
+    /// The volume when reads show what a modification led to.
+    async fn settled(&self, shows: impl Fn(&Volume) -> bool) -> Result<Volume, ModifyError> {
+        let judge = |seen: Option<Volume>| seen.filter(&shows);
+        let end = self.shared.volumes.until(&self.id, APPEARING, self.until, judge).await;
+        end.map_err(|end| self.unfinished(end, 100))
+    }
+
+    fn unfinished(&self, end: WaitEnd, progress: u8) -> ModifyError {
+        let volume = self.id.clone();
+        match end {
+            WaitEnd::TimedOut => ModifyError::Unfinished { volume, progress },
+            WaitEnd::Refused(error) => ModifyError::Look { volume, error },
+        }
+    }
+
+    async fn change_tags(&self, tags: TagChange) -> Result<(), ModifyError> {
+        let failed = |error| ModifyError::Tags { volume: self.id.clone(), error };
+        if !tags.delete.is_empty() {
+            let call = || self.shared.ec2.delete_tags(self.id.clone(), tags.delete.clone());
+            repeat(self.until, call).await.map_err(|end| failed(end.error))?;
+        }
+        if !tags.add.is_empty() {
+            let call = || self.shared.ec2.create_tags(self.id.clone(), tags.add.clone());
+            repeat(self.until, call).await.map_err(|end| failed(end.error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! How expanding and modifying fail.
+
+use csi_core::capacity::NoSizeFits;
+use csi_core::{ApiError, ErrorKind, GiB, GrpcCode, Invalid, VolumeId};
+use tonic::Code;
+
+use super::super::performance::SizeOutsideType;
+
+/// Why a volume was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ModifyError {
+    /// A wish breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No size fits the range.
+    #[error(transparent)]
+    NoSize(#[from] NoSizeFits),
+    /// The type does not come in that size.
+    #[error(transparent)]
+    Type(#[from] SizeOutsideType),
+    /// The volume is larger than it may be.
+    #[error("capacity_range: volume {volume} has {has}, and EBS cannot shrink it to {wanted}")]
+    Shrink {
+        /// The volume.
+        volume: VolumeId,
+        /// Its size.
+        has: GiB,
+        /// The size that was asked for.
+        wanted: GiB,
+    },
+    /// There is no such volume.
+    #[error("volume {volume} does not exist")]
+    NoVolume {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// The volume or its modification could not be looked at.
+    #[error("cannot look at volume {volume}")]
+    Look {
+        /// The volume.
+        volume: VolumeId,
+        /// EC2's answer, or its absence.
+        #[source]
+        error: ApiError,
+    },
+    /// EC2 refused, or did not answer.
+    #[error(
+        "volume {volume} was not modified{}",
+        match .error.kind {
+            ErrorKind::ModificationInProgress => {
+                ": its last modification is not completed; EC2 takes the next one when it is, \
+                 which takes from minutes to a day; this is retried"
+            }
+            ErrorKind::ModificationRate => {
+                ": it was modified too often within 24 hours; this is retried"
+            }
+            _ => "",
+        }
+    )]
+    Refused {
+        /// The volume.
+        volume: VolumeId,
+        /// EC2's answer, or its absence.
+        #[source]
+        error: ApiError,
+    },
+    /// EC2 began the modification and gave up.
+    #[error("the modification of volume {volume} failed: {reason}")]
+    Failed {
+        /// The volume.
+        volume: VolumeId,
+        /// EC2's words.
+        reason: String,
+    },
+    /// The modification is not yet in force.
+    #[error("volume {volume} is still being modified, at {progress} %; the next try waits for it")]
+    Unfinished {
+        /// The volume.
+        volume: VolumeId,
+        /// In percent.
+        progress: u8,
+    },
+    /// The properties are changed and the tags are not.
+    #[error("the tags of volume {volume} were not changed")]
+    Tags {
+        /// The volume.
+        volume: VolumeId,
+        /// EC2's answer, or its absence.
+        #[source]
+        error: ApiError,
+    },
+}
+
+impl GrpcCode for ModifyError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Invalid(_) => Code::InvalidArgument,
+            Self::NoSize(_) | Self::Type(_) | Self::Shrink { .. } => Code::OutOfRange,
+            Self::NoVolume { .. } => Code::NotFound,
+            Self::Unfinished { .. } => Code::Unavailable,
+            Self::Failed { .. } => Code::Internal,
+            // FAILED_PRECONDITION means "in use" to the resizer, and it would wait for the pod.
+            Self::Refused { error, .. }
+                if matches!(error.kind, ErrorKind::IncorrectState | ErrorKind::VolumeInUse) =>
+            {
+                Code::Unavailable
+            }
+            // INVALID_ARGUMENT means to the resizer that nothing was changed.
+            Self::Tags { error, .. } if error.kind == ErrorKind::InvalidParameter => Code::Internal,
+            Self::Look { error, .. } | Self::Refused { error, .. } | Self::Tags { error, .. } => {
+                error.kind.grpc_code()
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What a change amounts to for a volume as it is. Pure decisions.
+
+use csi_core::ebs::{Modification, ModifyVolume, Tags, Volume};
+use csi_core::parameters::MutableParameters;
+use csi_core::{GiB, Invalid};
+
+use super::super::performance::{self, Wish};
+use super::super::tags::{IOPS_PER_GIB_TAG, RAISE_IOPS_TAG};
+use super::ModifyError;
+
+/// What shall be different. `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Change {
+    /// Size; never less than the volume has.
+    pub(super) size: Option<GiB>,
+    volume_type: Option<String>,
+    iops: Option<u32>,
+    iops_per_gib: Option<u32>,
+    raise_iops: Option<bool>,
+    throughput: Option<u32>,
+}
+
+impl Change {
+    pub(super) fn to_size(size: GiB) -> Self {
+        Self { size: Some(size), ..Self::default() }
+    }
+
+    pub(super) fn of(parameters: &MutableParameters) -> Self {
+        Self {
+            size: None,
+            volume_type: parameters.volume_type.clone(),
+            iops: parameters.iops,
+            iops_per_gib: parameters.iops_per_gib,
+            raise_iops: parameters.raise_iops_on_modify,
+            throughput: parameters.throughput,
+        }
+    }
+}
+
+/// The call that makes the change, or `None` if the volume is as wanted.
+pub(super) fn decide(
+    volume: &Volume,
+    change: &Change,
+) -> Result<Option<ModifyVolume>, ModifyError> {
+    let size = change.size.map_or(volume.size, |size| size.max(volume.size));
+    let type_name = change.volume_type.as_ref().unwrap_or(&volume.volume_type);
+    let new_type = *type_name != volume.volume_type;
+    if size != volume.size || new_type {
+        performance::check_size(type_name, size)?;
+    }
+    let iops = match wished_iops(volume, change, size)? {
+        // A modification always lifts to the minimum, as it always has.
+        Some(wish) => performance::iops(type_name, size, Wish { lift: true, ..wish })?,
+        None => None,
+    };
+    if iops.is_some() || new_type || change.throughput.is_some() {
+        let kept = if new_type { None } else { volume.throughput };
+        let iops = iops.or(if new_type { None } else { volume.iops });
+        performance::check_throughput(type_name, iops, change.throughput.or(kept))?;
+    }
+    let call = ModifyVolume {
+        volume: volume.id.clone(),
+        size: Some(size).filter(|size| *size != volume.size),
+        volume_type: Some(type_name.clone()).filter(|_| new_type),
+        iops: iops.filter(|iops| new_type || Some(*iops) != volume.iops),
+        throughput: change.throughput.filter(|wish| new_type || Some(*wish) != volume.throughput),
+    };
+    let nothing = call.size.is_none()
+        && call.volume_type.is_none()
+        && call.iops.is_none()
+        && call.throughput.is_none();
+    Ok((!nothing).then_some(call))
+}
+
+/// The IOPS that are asked for: a number, or a ratio if raising is allowed by the request or by
+/// the tag that an earlier request left.
+fn wished_iops(volume: &Volume, change: &Change, size: GiB) -> Result<Option<Wish>, Invalid> {
+    if change.iops.is_some() {
+        return Ok(Some(Wish { iops: change.iops, ..Wish::default() }));
+    }
+    let tagged = volume.tags.get(RAISE_IOPS_TAG).is_some_and(|raise| raise == "true");
+    if !change.raise_iops.unwrap_or(tagged) {
+        return Ok(None);
+    }
+    let remembered = || volume.tags.get(IOPS_PER_GIB_TAG).and_then(|ratio| ratio.parse().ok());
+    let ratio = match change.iops_per_gib {
+        Some(ratio) => Some(ratio),
+        // The remembered ratio matters when the size changes.
+        None if size != volume.size => remembered(),
+        None => None,
+    };
+    Ok(ratio.map(|per_gib| Wish { per_gib: Some(per_gib), ..Wish::default() }))
+}
+
+/// Whether a modification leads to what a call asks for.
+pub(super) fn shows(seen: &Modification, call: &ModifyVolume) -> bool {
+    call.size.is_none_or(|size| seen.size == size)
+        && call.volume_type.as_ref().is_none_or(|wanted| seen.volume_type == *wanted)
+        && call.iops.is_none_or(|iops| seen.iops == Some(iops))
+        && call.throughput.is_none_or(|throughput| seen.throughput == Some(throughput))
+}
+
+/// Tags to change, less those that are so already.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct TagChange {
+    /// Tags to add or overwrite.
+    pub(super) add: Tags,
+    /// Keys to delete.
+    pub(super) delete: Vec<String>,
+}
+
+impl TagChange {
+    pub(super) fn of(parameters: &MutableParameters, has: &Tags) -> Self {
+        let mut add = parameters.tags.clone();
+        if let Some(ratio) = parameters.iops_per_gib {
+            add.insert(IOPS_PER_GIB_TAG.to_owned(), ratio.to_string());
+        }
+        if let Some(raise) = parameters.raise_iops_on_modify {
+            add.insert(RAISE_IOPS_TAG.to_owned(), raise.to_string());
+        }
+        add.retain(|key, value| has.get(key) != Some(value));
+        let deleted = parameters.deleted_tags.iter().filter(|key| has.contains_key(*key));
+        Self { add, delete: deleted.cloned().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use csi_core::Zone;
+    use csi_core::ebs::VolumeState;
+
+    fn volume() -> Volume {
+        Volume {
+            id: "vol-0123456789abcdef0".parse().unwrap(),
+            state: VolumeState::InUse,
+            size: GiB(10),
+            zone: Zone("z1".to_owned()),
+            volume_type: "gp3".to_owned(),
+            iops: Some(3_000),
+            throughput: Some(125),
+            encrypted: false,
+            kms_key: None,
+            snapshot: None,
+            source_volume: None,
+            multi_attach: false,
+            attachments: vec![],
+            tags: Tags::new(),
+        }
+    }
+
+    fn call() -> ModifyVolume {
+        ModifyVolume {
+            volume: volume().id,
+            size: None,
+            volume_type: None,
+            iops: None,
+            throughput: None,
+        }
+    }
+
+    #[test]
+    fn what_is_so_already_asks_for_nothing() {
+        let same = Change {
+            size: Some(GiB(8)),
+            volume_type: Some("gp3".to_owned()),
+            iops: Some(3_000),
+            throughput: Some(125),
+            ..Change::default()
+        };
+        assert_eq!(decide(&volume(), &same), Ok(None));
+        assert_eq!(decide(&volume(), &Change::default()), Ok(None));
+    }
+
+    #[test]
+    fn only_what_differs_is_sent() {
+        let change = Change { size: Some(GiB(20)), iops: Some(3_000), ..Change::default() };
+        let want = ModifyVolume { size: Some(GiB(20)), ..call() };
+        assert_eq!(decide(&volume(), &change), Ok(Some(want)));
+        let change = Change { throughput: Some(200), iops: Some(1), ..Change::default() };
+        let want = ModifyVolume { throughput: Some(200), ..call() };
+        assert_eq!(decide(&volume(), &change), Ok(Some(want)), "one IOPS is lifted to 3,000");
+    }
+
+    #[test]
+    fn a_new_type_restates_what_is_asked_for() {
+        let change =
+            Change { volume_type: Some("io2".to_owned()), iops: Some(3_000), ..Change::default() };
+        let want =
+            ModifyVolume { volume_type: Some("io2".to_owned()), iops: Some(3_000), ..call() };
+        assert_eq!(decide(&volume(), &change), Ok(Some(want)));
+    }
+
+    #[test]
+    fn wrong_wishes_are_refused_by_name() {
+        let error = |change: Change| decide(&volume(), &change).unwrap_err().to_string();
+        let throughput = Change { throughput: Some(1_000), ..Change::default() };
+        assert!(error(throughput).starts_with("throughput:"));
+        let small = Change { volume_type: Some("st1".to_owned()), ..Change::default() };
+        assert!(error(small).contains("125 GiB"));
+    }
+
+    #[test]
+    fn a_remembered_ratio_raises_iops_with_the_size_if_that_was_allowed() {
+        let mut tagged = volume();
+        tagged.tags.insert(IOPS_PER_GIB_TAG.to_owned(), "400".to_owned());
+        let grow = Change { size: Some(GiB(20)), ..Change::default() };
+        assert_eq!(decide(&tagged, &grow).unwrap().unwrap().iops, None);
+        tagged.tags.insert(RAISE_IOPS_TAG.to_owned(), "true".to_owned());
+        assert_eq!(decide(&tagged, &grow).unwrap().unwrap().iops, Some(8_000));
+    }
+
+    #[test]
+    fn tags_that_are_so_already_are_not_written() {
+        let parameters = MutableParameters {
+            tags: Tags::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]),
+            deleted_tags: ["c".to_owned(), "d".to_owned()].into(),
+            iops_per_gib: Some(5),
+            ..MutableParameters::default()
+        };
+        let has = Tags::from([("a".to_owned(), "1".to_owned()), ("c".to_owned(), "x".to_owned())]);
+        let change = TagChange::of(&parameters, &has);
+        let added: Vec<&str> = change.add.keys().map(String::as_str).collect();
+        assert_eq!(added, ["b", IOPS_PER_GIB_TAG]);
+        assert_eq!(change.delete, ["c"]);
+    }
+}

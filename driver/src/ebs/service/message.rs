@@ -1,0 +1,101 @@
+//! Answers as messages.
+
+use std::collections::BTreeMap;
+
+use csi_core::Invalid;
+use csi_core::ebs::{AttachmentState, Snapshot, SnapshotState, Volume};
+use csi_core::topology::volume_topology;
+use csi_proto::csi;
+use csi_proto::csi::controller_service_capability::{Rpc, Type, rpc};
+
+use super::super::publish::Published;
+use super::super::snapshot;
+use super::{DEVICE_PATH, VOLUME_SIZE};
+
+pub(super) fn capability(capability: rpc::Type) -> csi::ControllerServiceCapability {
+    let rpc = Rpc { r#type: capability.into() };
+    csi::ControllerServiceCapability { r#type: Some(Type::Rpc(rpc)) }
+}
+
+pub(super) fn volume(volume: &Volume) -> csi::Volume {
+    csi::Volume {
+        capacity_bytes: volume.size.bytes().to_csi(),
+        volume_id: volume.id.to_string(),
+        accessible_topology: vec![volume_topology(&volume.zone)],
+        ..csi::Volume::default()
+    }
+}
+
+pub(super) fn published(published: Published) -> csi::ControllerPublishVolumeResponse {
+    let size = published.volume.size.bytes().0.to_string();
+    let publish_context = BTreeMap::from([
+        (DEVICE_PATH.to_owned(), published.device),
+        (VOLUME_SIZE.to_owned(), size),
+    ]);
+    csi::ControllerPublishVolumeResponse { publish_context }
+}
+
+/// Where a volume is published: the attacher publishes again what should be there and is not.
+fn nodes(volume: &Volume) -> Vec<String> {
+    let there = volume.attachments.iter().filter(|attachment| match attachment.state {
+        AttachmentState::Attaching | AttachmentState::Attached | AttachmentState::Busy => true,
+        AttachmentState::Detaching | AttachmentState::Detached => false,
+    });
+    there.map(|attachment| attachment.instance.to_string()).collect()
+}
+
+pub(super) fn volume_entry(found: &Volume) -> csi::list_volumes_response::Entry {
+    let status = csi::list_volumes_response::VolumeStatus { published_node_ids: nodes(found) };
+    csi::list_volumes_response::Entry { volume: Some(volume(found)), status: Some(status) }
+}
+
+pub(super) fn got_volume(found: &Volume) -> csi::ControllerGetVolumeResponse {
+    let status =
+        csi::controller_get_volume_response::VolumeStatus { published_node_ids: nodes(found) };
+    csi::ControllerGetVolumeResponse { volume: Some(volume(found)), status: Some(status) }
+}
+
+pub(super) fn validated(
+    message: csi::ValidateVolumeCapabilitiesRequest,
+    problem: Option<&Invalid>,
+) -> csi::ValidateVolumeCapabilitiesResponse {
+    use csi::validate_volume_capabilities_response::Confirmed;
+    match problem {
+        Some(problem) => csi::ValidateVolumeCapabilitiesResponse {
+            confirmed: None,
+            message: problem.to_string(),
+        },
+        None => csi::ValidateVolumeCapabilitiesResponse {
+            confirmed: Some(Confirmed {
+                volume_context: message.volume_context,
+                volume_capabilities: message.volume_capabilities,
+                parameters: message.parameters,
+                mutable_parameters: message.mutable_parameters,
+            }),
+            message: String::new(),
+        },
+    }
+}
+
+pub(super) fn snapshot(found: &Snapshot) -> csi::Snapshot {
+    csi::Snapshot {
+        size_bytes: found.size.bytes().to_csi(),
+        snapshot_id: found.id.to_string(),
+        source_volume_id: snapshot::source(found),
+        creation_time: Some(time(found.started_ms)),
+        ready_to_use: found.state == SnapshotState::Completed,
+        ..csi::Snapshot::default()
+    }
+}
+
+pub(super) fn snapshot_entry(found: &Snapshot) -> csi::list_snapshots_response::Entry {
+    csi::list_snapshots_response::Entry { snapshot: Some(snapshot(found)) }
+}
+
+fn time(milliseconds: i64) -> prost_types::Timestamp {
+    let nanos = milliseconds.rem_euclid(1_000) * 1_000_000;
+    prost_types::Timestamp {
+        seconds: milliseconds.div_euclid(1_000),
+        nanos: i32::try_from(nanos).unwrap_or(0),
+    }
+}

@@ -1,0 +1,221 @@
+//! `CreateSnapshot` and `DeleteSnapshot`.
+//!
+//! EC2 knows no client token for snapshots, so the name's tag is the record: look the name up,
+//! create, look until the own snapshot is visible. Of two that were made at the same moment the
+//! older one stays and whoever made the younger one deletes it.
+
+mod error;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use csi_core::ebs::{CreateSnapshot as Call, Ebs, Snapshot, SnapshotState};
+use csi_core::facts::READ_LAG_BOUND;
+use csi_core::request::CreateSnapshot;
+use csi_core::{ApiError, ErrorKind, SnapshotId, SnapshotName, VolumeId};
+use tokio::time::Instant;
+
+pub(crate) use error::{CreateSnapshotError, DeleteSnapshotError};
+
+use super::call::{Failed, repeat};
+use super::look::WaitEnd;
+use super::{APPEARING, Shared, tags};
+
+const BOUND: Duration = Duration::from_secs(120);
+/// Creations whose replies are lost before the call fails.
+const TRIES: u32 = 3;
+
+/// Makes the snapshot, or finds the one that was made before. It may still be pending: its point
+/// in time is fixed all the same.
+pub(super) async fn create<C: Ebs>(
+    shared: Arc<Shared<C>>,
+    request: CreateSnapshot,
+) -> Result<Snapshot, CreateSnapshotError> {
+    let until = Instant::now() + BOUND;
+    let maker = Maker { shared, request, until };
+    let unseen = |error| CreateSnapshotError::Look { name: maker.request.name.clone(), error };
+    let look = || maker.shared.snapshots_by_name.up(maker.request.name.clone());
+    let found = repeat(until, look).await.map_err(|failed| unseen(failed.error))?;
+    match oldest(maker.alive(found)) {
+        Some(existing) => maker.adopt(existing),
+        None => maker.make().await,
+    }
+}
+
+struct Maker<C> {
+    shared: Arc<Shared<C>>,
+    request: CreateSnapshot,
+    until: Instant,
+}
+
+impl<C: Ebs> Maker<C> {
+    fn name(&self) -> SnapshotName {
+        self.request.name.clone()
+    }
+
+    fn alive(&self, found: Option<Vec<Snapshot>>) -> Vec<Snapshot> {
+        let mut found = found.unwrap_or_default();
+        found.retain(|snapshot| {
+            let there = match snapshot.state {
+                SnapshotState::Pending | SnapshotState::Completed => true,
+                SnapshotState::Error | SnapshotState::Recoverable | SnapshotState::Recovering => {
+                    false
+                }
+            };
+            there && !self.shared.recent.is_deleted(snapshot.id.as_str())
+        });
+        found
+    }
+
+    /// A snapshot of the name is the one that is asked for if it was made from the same volume.
+    fn adopt(&self, existing: Snapshot) -> Result<Snapshot, CreateSnapshotError> {
+        if existing.volume.as_ref() == Some(&self.request.volume) {
+            return Ok(existing);
+        }
+        let has =
+            existing.volume.map_or_else(|| "an unknown volume".to_owned(), |id| id.to_string());
+        Err(CreateSnapshotError::Differs {
+            name: self.name(),
+            snapshot: existing.id,
+            has,
+            wanted: self.request.volume.clone(),
+        })
+    }
+
+    async fn make(&self) -> Result<Snapshot, CreateSnapshotError> {
+        let mut in_doubt = false;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.shared.ec2.create_snapshot(self.call()).await {
+                Ok(made) => return self.settle(made.id).await,
+                Err(error) => error,
+            };
+            if !error.kind.is_effect_free() {
+                in_doubt = true;
+                // It may have been made, so look before making another.
+                if let Some(found) = self.appears().await? {
+                    return self.settle(found.id).await;
+                }
+            }
+            let again = match error.kind {
+                ErrorKind::Throttled => {
+                    let pause = Duration::from_secs(2);
+                    tokio::time::sleep(pause).await;
+                    Instant::now() + pause < self.until
+                }
+                ErrorKind::Unavailable | ErrorKind::NoAnswer => tries < TRIES,
+                _ => false,
+            };
+            if !again {
+                return Err(self.refused(Failed { error, in_doubt }));
+            }
+        }
+    }
+
+    fn call(&self) -> Call {
+        let name = &self.request.name;
+        Call {
+            volume: self.request.volume.clone(),
+            description: format!(
+                "Created by the EBS CSI driver for volume {}",
+                self.request.volume
+            ),
+            tags: tags::of_snapshot(name, &self.request.parameters, &self.shared.settings),
+        }
+    }
+
+    fn refused(&self, Failed { error, in_doubt }: Failed) -> CreateSnapshotError {
+        let name = self.name();
+        match (in_doubt, error.kind) {
+            (true, _) => CreateSnapshotError::Unknown { name, error },
+            (false, ErrorKind::VolumeNotFound) => {
+                CreateSnapshotError::NoVolume { volume: self.request.volume.clone() }
+            }
+            (false, _) => CreateSnapshotError::Refused { name, error },
+        }
+    }
+
+    /// The snapshot whose reply was lost, if it shows up as long as reads may lag.
+    async fn appears(&self) -> Result<Option<Snapshot>, CreateSnapshotError> {
+        let until = (Instant::now() + READ_LAG_BOUND).min(self.until);
+        let judge = |seen: Option<Vec<Snapshot>>| oldest(self.alive(seen));
+        match self.shared.snapshots_by_name.until(&self.request.name, APPEARING, until, judge).await
+        {
+            Ok(found) => Ok(Some(found)),
+            Err(WaitEnd::TimedOut) => Ok(None),
+            Err(WaitEnd::Refused(error)) => {
+                Err(CreateSnapshotError::Unknown { name: self.name(), error })
+            }
+        }
+    }
+
+    /// Waits until the own snapshot is visible and gives way to an older one of the name.
+    async fn settle(&self, own: SnapshotId) -> Result<Snapshot, CreateSnapshotError> {
+        let judge = |seen: Option<Vec<Snapshot>>| {
+            let seen = seen.unwrap_or_default();
+            let visible = seen.iter().any(|snapshot| snapshot.id == own);
+            visible.then(|| oldest(self.alive(Some(seen))))
+        };
+        let until = (Instant::now() + 2 * READ_LAG_BOUND).min(self.until);
+        let looks = &self.shared.snapshots_by_name;
+        let found = match looks.until(&self.request.name, APPEARING, until, judge).await {
+            Ok(found) => found,
+            Err(end) => {
+                let error = match end {
+                    WaitEnd::TimedOut => None,
+                    WaitEnd::Refused(error) => Some(error),
+                };
+                return Err(CreateSnapshotError::Unseen { snapshot: own, error });
+            }
+        };
+        let Some(stays) = found else {
+            return Err(CreateSnapshotError::Broken { snapshot: own });
+        };
+        if stays.id != own {
+            let volume = self.request.volume.clone();
+            remove(&self.shared, &own, self.until)
+                .await
+                .map_err(|error| CreateSnapshotError::LeftOver { snapshot: own, volume, error })?;
+        }
+        self.adopt(stays)
+    }
+}
+
+/// The oldest, with the id as the tie-break, so that two makers agree.
+fn oldest(snapshots: Vec<Snapshot>) -> Option<Snapshot> {
+    snapshots.into_iter().min_by(|a, b| (a.started_ms, &a.id).cmp(&(b.started_ms, &b.id)))
+}
+
+/// Deletes a snapshot; one that does not exist is deleted already.
+pub(super) async fn delete<C: Ebs>(
+    shared: Arc<Shared<C>>,
+    snapshot: SnapshotId,
+) -> Result<(), DeleteSnapshotError> {
+    match remove(&shared, &snapshot, Instant::now() + BOUND).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind == ErrorKind::SnapshotInUse => {
+            Err(DeleteSnapshotError::InUse { snapshot, error })
+        }
+        Err(error) => Err(DeleteSnapshotError::Failed { snapshot, error }),
+    }
+}
+
+async fn remove<C: Ebs>(
+    shared: &Shared<C>,
+    snapshot: &SnapshotId,
+    until: Instant,
+) -> Result<(), ApiError> {
+    match repeat(until, || shared.ec2.delete_snapshot(snapshot.clone())).await {
+        Err(failed) if failed.error.kind != ErrorKind::SnapshotNotFound => Err(failed.error),
+        _ => {
+            shared.recent.deleted(snapshot.as_str());
+            Ok(())
+        }
+    }
+}
+
+/// Where a snapshot comes from, as its volume's id on the wire.
+pub(super) fn source(snapshot: &Snapshot) -> String {
+    snapshot.volume.as_ref().map(VolumeId::to_string).unwrap_or_default()
+}

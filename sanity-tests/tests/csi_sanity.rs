@@ -1,0 +1,83 @@
+//! The official conformance suite against the real binaries, whole, in the guest.
+
+use anyhow::{Result, ensure};
+use csi_sim::world::{Action, Fault, FaultKind, When};
+use sanity_tests::sanity::{self, Run, Verdict};
+use sanity_tests::stand::{CONTROLLER_IN_GUEST, NODE_IN_GUEST, Settings, Stand};
+use tokio::task::block_in_place;
+
+/// Tests that the suite skips, each with the capability that this driver does not have.
+const SKIPPED: [(&str, &str); 0] = [];
+
+/// Few enough volumes that the suite fills the instance: 11, the root among them.
+const SMALL_INSTANCE: &str = "inf1.24xlarge";
+
+fn run(stand: &Stand, access: &'static str) -> Result<Verdict> {
+    let suite = Run {
+        access,
+        node: NODE_IN_GUEST.to_owned(),
+        controller: CONTROLLER_IN_GUEST.to_owned(),
+        parameters: vec![("type", "gp3"), ("iops", "3000")],
+        mutable: vec![("iops", "3014"), ("throughput", "153")],
+    };
+    let verdict = block_in_place(|| suite.execute(stand.guest()))?;
+    println!("csi-sanity, {access}: {}", verdict.summary);
+    for name in &verdict.skipped {
+        println!("csi-sanity, {access}: skips {name}");
+    }
+    Ok(verdict)
+}
+
+async fn check(stand: &Stand, verdict: &Verdict) -> Result<()> {
+    ensure!(verdict.failed.is_empty(), "failed: {:#?}\n{}", verdict.failed, verdict.output);
+    let unexpected: Vec<_> = verdict
+        .skipped
+        .iter()
+        .filter(|name| !SKIPPED.iter().any(|(known, _why)| name.contains(known)))
+        .collect();
+    ensure!(unexpected.is_empty(), "skipped for no known reason: {unexpected:#?}");
+    stand.check_nothing_is_left().await
+}
+
+async fn stand() -> Result<Stand> {
+    let stand =
+        Stand::start(Settings { instance_type: SMALL_INSTANCE, ..Settings::quick() }).await?;
+    block_in_place(|| sanity::install(stand.guest()))?;
+    Ok(stand)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_suite_passes_for_directories() -> Result<()> {
+    let stand = stand().await?;
+    check(&stand, &run(&stand, "mount")?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_suite_passes_for_block_devices() -> Result<()> {
+    let stand = stand().await?;
+    check(&stand, &run(&stand, "block")?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_suite_passes_though_every_action_fails_once_and_loses_a_reply() -> Result<()>
+{
+    let stand = stand().await?;
+    for action in Action::ALL {
+        if *action == Action::GetCallerIdentity {
+            continue;
+        }
+        let transient = FaultKind::FailBefore {
+            code: "InternalError".to_owned(),
+            message: "An internal error has occurred".to_owned(),
+        };
+        for (nth, fault) in [(2, transient), (4, FaultKind::LoseReply)] {
+            let fault = Fault { action: Some(*action), when: When::Nth(nth), fault };
+            stand.admin.add_fault(&fault).await?;
+        }
+    }
+    let verdict = run(&stand, "mount")?;
+    for report in stand.admin.faults().await? {
+        println!("fault {:?}: struck {} in {} calls", report.fault, report.struck, report.calls);
+    }
+    check(&stand, &verdict).await
+}
