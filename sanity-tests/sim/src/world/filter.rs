@@ -50,8 +50,10 @@ struct Prepared<'a> {
 impl<'a> Filters<'a> {
     pub(crate) fn new(filters: &'a [Filter]) -> Self {
         let prepare = |filter: &'a Filter| {
-            let values = filter.values.iter().map(String::as_str);
-            let (patterns, exact) = values.partition(|value| value.contains(['*', '?', '\\']));
+            let is_pattern = |value: &&str| value.contains(['*', '?', '\\']);
+            let values = || filter.values.iter().map(String::as_str);
+            let exact = values().filter(|value| !is_pattern(value)).collect();
+            let patterns = values().filter(is_pattern).collect();
             Prepared { name: &filter.name, exact, patterns }
         };
         Self(filters.iter().map(prepare).collect())
