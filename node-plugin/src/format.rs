@@ -75,7 +75,7 @@ impl FormatOptions {
 
     /// The arguments of `mkfs` before the device, for a file system of `bytes`, and those after it.
     ///
-    /// The size is given because both tools would else wipe the end of the device first, where the
+    /// The size is given because mke2fs would else wipe the end of the device first, where the
     /// marker of an unfinished `mkfs` stands. Nothing is discarded for the same reason.
     #[must_use]
     pub fn arguments(&self, fs: FsType, bytes: u64) -> (Vec<String>, Option<String>) {

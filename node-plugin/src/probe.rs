@@ -19,14 +19,16 @@ pub mod xfs;
 /// lies in them.
 pub const EDGE: u64 = 1 << 20;
 
-/// Room at the end of a disk that a new file system does not cover: it ends in the marker. The
-/// difference is far below what [`FileSystem::grows_on`] acts on.
-pub const TAIL: u64 = 64 << 10;
+/// Room at the end of a disk that a new file system does not cover, and that starts with the
+/// marker. mke2fs wipes the last 64 KiB of the size that it is given, and mkfs.xfs the last 128 KiB
+/// of the disk whatever it is given; the marker lies between. What is lost of the disk is far below
+/// what [`FileSystem::grows_on`] acts on.
+pub const TAIL: u64 = 256 << 10;
 
-/// Length of the marker at the very end of the disk.
+/// Length of the marker.
 pub const MARKER_LENGTH: usize = 4096;
 
-/// First bytes of the marker that stands at the end of a disk while a file system is being made:
+/// First bytes of the marker that stands near the end of a disk while a file system is being made:
 /// "what you find here is unfinished and nobody's data".
 pub const MARKER: &[u8; 32] = b"CSI-EBS-MKFS-UNFINISHED\n\x9e\x01\x7c\xd4\xb8\x33\xf1\x5a";
 
@@ -162,12 +164,14 @@ fn read_edges(
 
 /// Looks for the marker and blanks it out, so that it does not count as data.
 fn take_marker(edges: &mut Edges) -> bool {
-    let Some(start) = edges.tail.len().checked_sub(MARKER_LENGTH) else { return false };
-    let marker = edges.tail[start..].starts_with(MARKER);
+    let tail = usize::try_from(TAIL).unwrap_or(usize::MAX);
+    let Some(start) = edges.tail.len().checked_sub(tail) else { return false };
+    let place = start..start + MARKER_LENGTH;
+    let marker = edges.tail[place.clone()].starts_with(MARKER);
     if marker {
-        edges.tail[start..].fill(0);
+        edges.tail[place.clone()].fill(0);
         if edges.size <= EDGE {
-            edges.head[start..].fill(0);
+            edges.head[place].fill(0);
         }
     }
     marker

@@ -15,6 +15,7 @@ use crate::kernel::fake::{Fake, State};
 use crate::observe;
 use crate::probe::{Content, FileSystem, FsKind, Probe};
 
+mod calls;
 mod cut;
 
 const STAGING: &str = "/k/globalmount";

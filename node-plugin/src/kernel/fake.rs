@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) grown: usize,
     /// Disks that a foreign process holds.
     pub(crate) busy: Vec<String>,
+    /// How long each step takes.
+    pub(crate) slow: std::time::Duration,
     /// Whether the next mkfs is cut in the middle.
     pub(crate) tear_mkfs: bool,
 }
@@ -255,6 +257,8 @@ impl Kernel for Fake {
     }
 
     fn apply(&self, pin: Option<&Disk>, step: &Step) -> Result<(), KernelError> {
+        let slow = self.state().slow;
+        std::thread::sleep(slow);
         let mut state = self.state();
         let name = pin.map(|disk| disk.name.clone()).unwrap_or_default();
         match step {

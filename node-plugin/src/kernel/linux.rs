@@ -118,10 +118,10 @@ impl Linux {
         let file = pin.open(true, true)?;
         let mut block = [0; MARKER_LENGTH];
         block[..start.len()].copy_from_slice(start);
-        let length = u64::try_from(MARKER_LENGTH).unwrap_or(0);
-        let offset = pin.size()?.0.saturating_sub(length);
+        let offset = pin.size()?.0.saturating_sub(TAIL);
         let written = file.write_all_at(&block, offset).and_then(|()| file.sync_all());
-        written.map_err(|source| call("write to the end of", pin.disk.name.as_str(), source))
+        written
+            .map_err(|source| call("write the marker of mkfs to", pin.disk.name.as_str(), source))
     }
 
     fn make_fs(

@@ -117,7 +117,7 @@ fn a_file_system_beside_another_strong_signature_is_foreign_and_beside_an_mbr_it
 
 #[test]
 fn the_marker_is_seen_and_does_not_count_as_data() {
-    let marker = (SIZE - MARKER_LENGTH as u64, &MARKER[..]);
+    let marker = (SIZE - TAIL, &MARKER[..]);
     assert_eq!(probe_of(&[marker]), Probe { content: Content::Blank, marker: true });
     let torn = probe_of(&[marker, (10 << 20, b"x"), (8193 << 10, b"inode table")]);
     assert_eq!(torn, Probe { content: Content::Data(8193 << 10), marker: true });
