@@ -60,6 +60,8 @@ impl<C> Clone for EbsController<C> {
 struct Shared<C> {
     ec2: Arc<C>,
     settings: Settings,
+    /// When this process began to see.
+    started: Instant,
     operations: Operations<Key>,
     devices: Devices,
     recent: Recent,
@@ -102,19 +104,19 @@ impl fmt::Display for Key {
 
 /// EC2 makes most volumes in 1 to 4 s.
 const CREATING: Cadence = Cadence {
-    first: Duration::from_millis(1_000),
-    step: Duration::from_millis(100),
+    first: Duration::from_secs(1),
+    step: Duration::from_millis(60),
     steady: Duration::from_secs(2),
 };
 /// EC2 attaches and detaches most volumes in 1 to 4 s.
 const ATTACHING: Cadence = Cadence {
     first: Duration::from_millis(900),
-    step: Duration::from_millis(150),
+    step: Duration::from_millis(100),
     steady: Duration::from_secs(1),
 };
 /// Modifications and snapshots take seconds to hours.
 const SLOW: Cadence = Cadence {
-    first: Duration::from_millis(1_000),
+    first: Duration::from_secs(1),
     step: Duration::from_millis(300),
     steady: Duration::from_secs(3),
 };
@@ -133,6 +135,7 @@ impl<C: Ebs> EbsController<C> {
         Self {
             shared: Arc::new(Shared {
                 settings,
+                started: Instant::now(),
                 operations: Operations::default(),
                 devices: Devices::default(),
                 recent: Recent::default(),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use csi_core::{ApiError, ErrorKind};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Tries after a failure whose effect is unknown. One lost reply or one failure of AWS's own is
 /// resolved inside the call; more than a few are an outage, which the caller's retries outlast.
@@ -19,6 +19,22 @@ pub(super) struct Failed {
     pub(super) in_doubt: bool,
 }
 
+/// Waits for a call until `until`; the port has patience of its own, and this is for a port that
+/// has none.
+pub(crate) async fn bounded<T>(
+    until: Instant,
+    call: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let silence = |_elapsed| ApiError {
+        action: "EC2",
+        kind: ErrorKind::NoAnswer,
+        code: "Timeout".to_owned(),
+        message: "no answer came within the operation's time".to_owned(),
+        request_id: None,
+    };
+    timeout_at(until, call).await.map_err(silence)?
+}
+
 /// Makes a call that may be made twice, until it succeeds, fails for good or `until` is near.
 pub(super) async fn repeat<T, Fut>(
     until: Instant,
@@ -31,7 +47,7 @@ where
     let mut throttled = 0;
     let mut unknown = 0;
     loop {
-        let error = match call().await {
+        let error = match bounded(until, call()).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -70,7 +86,7 @@ mod tests {
 
     async fn outcome(kinds: &[ErrorKind]) -> (Result<usize, Failed>, usize) {
         let mut calls = 0;
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_mins(2);
         let result = repeat(until, || {
             let answer = kinds.get(calls).map_or(Ok(calls), |kind| Err(error(*kind)));
             calls += 1;

@@ -28,7 +28,7 @@ use super::token::token;
 use super::{CREATING, SLOW, Shared};
 
 /// The whole operation; the provisioner waits for a minute at a time.
-const BOUND: Duration = Duration::from_secs(120);
+const BOUND: Duration = Duration::from_mins(2);
 /// How long a source that is still being made is waited for before the CO is asked to come again.
 const SOURCE_BOUND: Duration = Duration::from_secs(45);
 /// More dead volumes of one name than anybody has patience for.
@@ -120,7 +120,7 @@ async fn observe_source<C: Ebs>(
 /// What a client token gave.
 enum Tried {
     /// A volume.
-    Volume(Volume),
+    Volume(Box<Volume>),
     /// Nothing, and it never will: its volume failed or was deleted.
     Spent,
 }
@@ -137,7 +137,7 @@ impl<C: Ebs> Maker<C> {
         let began = Instant::now();
         for n in 1..=MOST_TOKENS {
             if let Tried::Volume(volume) = self.try_token(n, zones, began).await? {
-                return Ok(volume);
+                return Ok(*volume);
             }
         }
         Err(CreateVolumeError::TokensSpent { name: self.spec.name.clone() })
@@ -154,7 +154,7 @@ impl<C: Ebs> Maker<C> {
             let call = self.spec.call(token(&self.spec.name, n), zone.clone());
             let made = repeat(self.until, || self.shared.ec2.create_volume(call.clone())).await;
             let failed = match made {
-                Ok(volume) if is_live(volume.state) => return Ok(Tried::Volume(volume)),
+                Ok(volume) if is_live(volume.state) => return Ok(Tried::Volume(Box::new(volume))),
                 Ok(_replayed) => return Ok(Tried::Spent),
                 Err(failed) => failed,
             };
@@ -163,7 +163,7 @@ impl<C: Ebs> Maker<C> {
                 // Both are checked before the token, so the volume may exist since an earlier call.
                 ErrorKind::ZoneCapacity | ErrorKind::Quota => {
                     if let Some(volume) = self.existing().await? {
-                        return Ok(Tried::Volume(volume));
+                        return Ok(Tried::Volume(Box::new(volume)));
                     }
                     let try_next = failed.error.kind == ErrorKind::ZoneCapacity;
                     let end = self.refused(failed);
@@ -223,7 +223,7 @@ impl<C: Ebs> Maker<C> {
                 let after = began.elapsed();
                 let refusal = match end {
                     WaitEnd::TimedOut => None,
-                    WaitEnd::Refused(error) => Some(error),
+                    WaitEnd::Refused(error) => Some(Box::new(error)),
                 };
                 Err(CreateVolumeError::Unfinished { volume: volume.id, after, refusal })
             }
@@ -239,7 +239,7 @@ impl<C: Ebs> Maker<C> {
                 match repeat(self.until, delete).await {
                     Ok(()) => None,
                     Err(failed) if failed.error.kind == ErrorKind::VolumeNotFound => None,
-                    Err(failed) => Some(failed.error),
+                    Err(failed) => Some(Box::new(failed.error)),
                 }
             }
         };

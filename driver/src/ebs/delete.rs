@@ -11,7 +11,7 @@ use tonic::Code;
 use super::Shared;
 use super::call::repeat;
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 
 /// Why a volume was not deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -83,6 +83,15 @@ pub(super) enum NoName {
     Unknown(ApiError),
 }
 
+/// What came of looking for a free name.
+#[derive(Debug)]
+enum Tried {
+    Reserved(Reserved),
+    AllTaken,
+    /// A listing is needed first.
+    NotListed,
+}
+
 impl Devices {
     /// Reserves a name that is free on the instance and not among `avoid`.
     pub(super) async fn reserve<C: Ebs>(
@@ -93,18 +102,18 @@ impl Devices {
         until: Instant,
     ) -> Result<Reserved, NoName> {
         loop {
-            if let Some(reserved) = self.try_reserve(instance, avoid) {
-                return reserved.ok_or(NoName::AllTaken);
+            match self.try_reserve(instance, avoid) {
+                Tried::Reserved(reserved) => return Ok(reserved),
+                Tried::AllTaken => return Err(NoName::AllTaken),
+                Tried::NotListed => self.list(shared, instance, until).await?,
             }
-            self.list(shared, instance, until).await?;
         }
     }
 
     /// The device that EC2 listed for a volume; the listing may be a moment old.
     pub(super) fn listed(&self, instance: &InstanceId, volume: &VolumeId) -> bool {
-        let known = lock(&self.0);
-        let listing = known.get(instance).and_then(|known| known.listing.as_ref());
-        listing.is_some_and(|listing| listing.devices.values().any(|found| found == volume))
+        let has = |listing: &Listing| listing.devices.values().any(|found| found == volume);
+        lock(&self.0).get(instance).is_some_and(|known| known.listing.as_ref().is_some_and(has))
     }
 
     /// Forgets the listing, for it has proved wrong.
@@ -134,23 +143,19 @@ impl Devices {
         Ok(())
     }
 
-    /// `None` if a listing is needed first, `Some(None)` if all names are taken.
-    fn try_reserve(
-        &self,
-        instance: &InstanceId,
-        avoid: &BTreeSet<String>,
-    ) -> Option<Option<Reserved>> {
+    fn try_reserve(&self, instance: &InstanceId, avoid: &BTreeSet<String>) -> Tried {
         let mut all = lock(&self.0);
         let now = Instant::now();
         all.retain(|_instance, known| !known.in_flight.is_empty() || known.is_fresh(now));
-        let known = all.get_mut(instance).filter(|known| known.is_fresh(now))?;
+        let Some(known) = all.get_mut(instance).filter(|known| known.is_fresh(now)) else {
+            return Tried::NotListed;
+        };
         let free = names().find(|name| !avoid.contains(name) && !known.takes(name));
-        let reserved = free.map(|name| {
-            known.in_flight.insert(name.clone());
-            Reserved { name, instance: instance.clone(), known: Arc::clone(&self.0) }
-        });
+        let Some(name) = free else { return Tried::AllTaken };
+        known.in_flight.insert(name.clone());
         drop(all);
-        Some(reserved)
+        let known = Arc::clone(&self.0);
+        Tried::Reserved(Reserved { name, instance: instance.clone(), known })
     }
 }
 
@@ -205,8 +210,11 @@ mod tests {
         (devices, instance)
     }
 
-    fn name(reserved: Option<Option<Reserved>>) -> Reserved {
-        reserved.expect("a fresh listing").expect("a free name")
+    fn name(tried: Tried) -> Reserved {
+        match tried {
+            Tried::Reserved(reserved) => reserved,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -229,7 +237,8 @@ mod tests {
         let (devices, instance) = listed(&[]);
         drop(name(devices.try_reserve(&instance, &BTreeSet::new())));
         tokio::time::advance(FRESH).await;
-        assert!(devices.try_reserve(&instance, &BTreeSet::new()).is_none());
+        let tried = devices.try_reserve(&instance, &BTreeSet::new());
+        assert!(matches!(tried, Tried::NotListed), "{tried:?}");
         assert!(lock(&devices.0).is_empty());
     }
 }

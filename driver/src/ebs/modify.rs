@@ -5,7 +5,7 @@
 //!
 //! *Guarantees*: what is in force already costs no modification, of which a volume has few in a
 //! day. EC2's brakes (one at a time, then a pause) are answered with UNAVAILABLE, which the
-//! resizer retries; FAILED_PRECONDITION would mean "in use" to it.
+//! resizer retries; `FAILED_PRECONDITION` would mean "in use" to it.
 
 mod error;
 mod target;
@@ -21,14 +21,14 @@ use tokio::time::Instant;
 
 pub(crate) use error::ModifyError;
 
-use super::call::repeat;
+use super::call::{bounded, repeat};
 use super::look::WaitEnd;
 use super::spec::is_live;
 use super::{APPEARING, SLOW, Shared};
 use target::{Change, TagChange, shows};
 
 /// The whole operation. Large volumes take longer; the next try then finds their modification.
-const BOUND: Duration = Duration::from_secs(120);
+const BOUND: Duration = Duration::from_mins(2);
 /// Sendings of one modification whose replies are lost.
 const TRIES: u32 = 3;
 
@@ -114,8 +114,8 @@ impl<C: Ebs> Modifier<C> {
     async fn send(&self, call: &Call) -> Result<(), ModifyError> {
         let mut in_doubt = false;
         for attempt in 1.. {
-            let once = || self.shared.ec2.modify_volume(call.clone());
-            let Err(error) = once().await else { return Ok(()) };
+            let sent = bounded(self.until, self.shared.ec2.modify_volume(call.clone())).await;
+            let Err(error) = sent else { return Ok(()) };
             match error.kind {
                 ErrorKind::Unavailable | ErrorKind::NoAnswer if attempt < TRIES => {
                     in_doubt = true;

@@ -79,7 +79,7 @@ pub(super) fn check_throughput(
         ));
     }
     let needed = asked.saturating_mul(limits.iops_per_mib);
-    let iops = iops.or(facts.iops.and_then(|iops| iops.default)).unwrap_or(0);
+    let iops = iops.or_else(|| facts.iops.and_then(|iops| iops.default)).unwrap_or(0);
     if needed > iops {
         return refuse(format!(
             "{asked} MiB/s need {needed} IOPS or more ({} for each MiB/s), and the volume has \

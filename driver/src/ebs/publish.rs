@@ -27,7 +27,7 @@ use super::spec::is_live;
 use super::{APPEARING, ATTACHING, Shared, unpublish};
 
 /// The whole operation, as long as the attacher waits.
-const BOUND: Duration = Duration::from_secs(360);
+const BOUND: Duration = Duration::from_mins(6);
 /// Names that EC2 may refuse as taken, and attaches that may get stuck, before the call fails.
 const MOST_NAMES: usize = 8;
 
@@ -75,7 +75,7 @@ enum Attempt {
 
 /// How a wait for an attachment ended.
 enum Waited {
-    Attached(Published),
+    Attached(Box<Published>),
     Stuck,
     Undone,
 }
@@ -94,7 +94,7 @@ impl<C: Ebs> Publisher<C> {
                 continue;
             }
             match self.wait().await? {
-                Waited::Attached(published) => return Ok(published),
+                Waited::Attached(published) => return Ok(*published),
                 Waited::Undone => {
                     self.shared.devices.doubt(&self.instance);
                     return Err(
@@ -208,7 +208,8 @@ impl<C: Ebs> Publisher<C> {
             match (here, seen) {
                 (Some(here), Some(volume)) => match here.state {
                     AttachmentState::Attached => {
-                        Some(Waited::Attached(Published { device: here.device, volume }))
+                        let published = Published { device: here.device, volume };
+                        Some(Waited::Attached(Box::new(published)))
                     }
                     AttachmentState::Attaching | AttachmentState::Busy => {
                         (elapsed > STUCK_ATTACHING).then_some(Waited::Stuck)

@@ -17,13 +17,17 @@ use tokio::time::Instant;
 
 pub(crate) use error::{CreateSnapshotError, DeleteSnapshotError};
 
-use super::call::{Failed, repeat};
+use super::call::{Failed, bounded, repeat};
 use super::look::WaitEnd;
 use super::{APPEARING, Shared, tags};
 
-const BOUND: Duration = Duration::from_secs(120);
+const BOUND: Duration = Duration::from_mins(2);
 /// Creations whose replies are lost before the call fails.
 const TRIES: u32 = 3;
+
+/// How long the own snapshot is watched at least. An older one that was made at the same moment
+/// may become visible after it; EC2's lag is mostly below a second.
+const SIBLINGS_APPEAR: Duration = Duration::from_secs(1);
 
 /// Makes the snapshot, or finds the one that was made before. It may still be pending: its point
 /// in time is fixed all the same.
@@ -31,12 +35,8 @@ pub(super) async fn create<C: Ebs>(
     shared: Arc<Shared<C>>,
     request: CreateSnapshot,
 ) -> Result<Snapshot, CreateSnapshotError> {
-    let until = Instant::now() + BOUND;
-    let maker = Maker { shared, request, until };
-    let unseen = |error| CreateSnapshotError::Look { name: maker.request.name.clone(), error };
-    let look = || maker.shared.snapshots_by_name.up(maker.request.name.clone());
-    let found = repeat(until, look).await.map_err(|failed| unseen(failed.error))?;
-    match oldest(maker.alive(found)) {
+    let maker = Maker { shared, request, until: Instant::now() + BOUND };
+    match maker.find().await? {
         Some(existing) => maker.adopt(existing),
         None => maker.make().await,
     }
@@ -51,6 +51,23 @@ struct Maker<C> {
 impl<C: Ebs> Maker<C> {
     fn name(&self) -> SnapshotName {
         self.request.name.clone()
+    }
+
+    /// The snapshot that an earlier call made. A process that just started cannot know what the
+    /// one before it made at its last moment, so it looks as long as reads may lag behind that.
+    async fn find(&self) -> Result<Option<Snapshot>, CreateSnapshotError> {
+        loop {
+            let look = || self.shared.snapshots_by_name.up(self.request.name.clone());
+            let found = repeat(self.until, look).await.map_err(|Failed { error, .. }| {
+                CreateSnapshotError::Look { name: self.name(), error }
+            })?;
+            let found = oldest(self.alive(found));
+            let informed = self.shared.started.elapsed() > READ_LAG_BOUND;
+            if found.is_some() || informed {
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     fn alive(&self, found: Option<Vec<Snapshot>>) -> Vec<Snapshot> {
@@ -87,7 +104,8 @@ impl<C: Ebs> Maker<C> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.shared.ec2.create_snapshot(self.call()).await {
+            let call = bounded(self.until, self.shared.ec2.create_snapshot(self.call()));
+            let error = match call.await {
                 Ok(made) => return self.settle(made.id).await,
                 Err(error) => error,
             };
@@ -152,10 +170,11 @@ impl<C: Ebs> Maker<C> {
 
     /// Waits until the own snapshot is visible and gives way to an older one of the name.
     async fn settle(&self, own: SnapshotId) -> Result<Snapshot, CreateSnapshotError> {
+        let made = Instant::now();
         let judge = |seen: Option<Vec<Snapshot>>| {
             let seen = seen.unwrap_or_default();
             let visible = seen.iter().any(|snapshot| snapshot.id == own);
-            visible.then(|| oldest(self.alive(Some(seen))))
+            (visible && made.elapsed() >= SIBLINGS_APPEAR).then(|| oldest(self.alive(Some(seen))))
         };
         let until = (Instant::now() + 2 * READ_LAG_BOUND).min(self.until);
         let looks = &self.shared.snapshots_by_name;
@@ -174,9 +193,10 @@ impl<C: Ebs> Maker<C> {
         };
         if stays.id != own {
             let volume = self.request.volume.clone();
-            remove(&self.shared, &own, self.until)
-                .await
-                .map_err(|error| CreateSnapshotError::LeftOver { snapshot: own, volume, error })?;
+            remove(&self.shared, &own, self.until).await.map_err(|error| {
+                let error = Box::new(error);
+                CreateSnapshotError::LeftOver { snapshot: own, volume, error }
+            })?;
         }
         self.adopt(stays)
     }

@@ -7,7 +7,7 @@ use csi_core::ebs::{CreateVolume, Tags, Volume, VolumeSource, VolumeState};
 use csi_core::facts::volume_type;
 use csi_core::request::CreateVolume as Request;
 use csi_core::topology::ZoneRequirement;
-use csi_core::{CapacityRange, GiB, Invalid, VolumeName, Zone};
+use csi_core::{Capability, CapacityRange, GiB, Invalid, VolumeName, Zone};
 
 use super::performance::{self, SizeOutsideType, Wish};
 use super::{Settings, tags};
@@ -98,8 +98,7 @@ impl Spec {
         let wish = Wish { iops: class.iops, per_gib: class.iops_per_gib, lift: class.lift_iops };
         let iops = performance::iops(&volume_type, size, wish)?;
         performance::check_throughput(&volume_type, iops, class.throughput)?;
-        let multi_attach =
-            request.capabilities.iter().any(|capability| capability.is_multi_attach());
+        let multi_attach = request.capabilities.iter().any(Capability::is_multi_attach);
         if multi_attach && self::volume_type(&volume_type).is_some_and(|facts| !facts.multi_attach)
         {
             let rule =

@@ -16,7 +16,7 @@ use super::publish::attachment;
 use super::{ATTACHING, Key, Shared};
 
 /// The whole operation, as long as the attacher waits.
-const BOUND: Duration = Duration::from_secs(360);
+const BOUND: Duration = Duration::from_mins(6);
 
 /// Why a volume is not detached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -94,7 +94,7 @@ pub(crate) enum CreateVolumeError {
         after: Duration,
         /// Why it cannot be watched, if so.
         #[source]
-        refusal: Option<ApiError>,
+        refusal: Option<Box<ApiError>>,
     },
     /// The volume was made and failed afterwards.
     #[error(
@@ -117,7 +117,7 @@ pub(crate) enum CreateVolumeError {
         key: Option<String>,
         /// Why the failed volume could not be deleted, if so.
         #[source]
-        left_over: Option<ApiError>,
+        left_over: Option<Box<ApiError>>,
     },
 }
 
@@ -154,13 +154,14 @@ impl GrpcCode for CreateVolumeError {
             }
             Self::SourcePending { .. } => Code::Unavailable,
             Self::Differs { .. } => Code::AlreadyExists,
-            Self::Unknown { .. } | Self::NotYetSeen { .. } | Self::Unfinished { .. } => {
-                Code::Aborted
+            Self::Unknown { .. }
+            | Self::NotYetSeen { .. }
+            | Self::Unfinished { .. }
+            | Self::Died { left_over: Some(_), .. } => Code::Aborted,
+            // Final, since nothing is left behind.
+            Self::TokensSpent { .. } | Self::Died { left_over: None, .. } => {
+                Code::FailedPrecondition
             }
-            Self::TokensSpent { .. } => Code::FailedPrecondition,
-            // Final only if nothing is left behind.
-            Self::Died { left_over: None, .. } => Code::FailedPrecondition,
-            Self::Died { left_over: Some(_), .. } => Code::Aborted,
         }
     }
 

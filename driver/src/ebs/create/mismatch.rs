@@ -38,7 +38,7 @@ impl<C: Ebs> Maker<C> {
             match self.adopt(seen) {
                 Ok(None) if Instant::now() < bound => None,
                 Ok(None) => Some(Ok(Tried::Spent)),
-                Ok(Some(volume)) => Some(Ok(Tried::Volume(volume))),
+                Ok(Some(volume)) => Some(Ok(Tried::Volume(Box::new(volume)))),
                 Err(error) => Some(Err(error)),
             }
         };

@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use super::*;
+use super::super::call::bounded;
+use super::{
+    ApiError, BTreeMap, BTreeSet, Duration, ErrorKind, Instant, facts, mpsc, oneshot, sleep_until,
+};
 
+/// Longest silence of a call. The port ends its calls itself, after queueing for a minute at most;
+/// this keeps a port that does not from silencing everybody.
+const SILENCE: Duration = Duration::from_secs(75);
 /// Longest pause of a worker whose calls fail.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
@@ -60,7 +66,7 @@ where
             let call = Arc::clone(&call);
             // A task of its own, so that a panic in the call is not the end of the worker.
             let ask = async move { call(keys.into_iter().collect()).await };
-            match tokio::spawn(ask).await {
+            match tokio::spawn(bounded(Instant::now() + SILENCE, ask)).await {
                 Err(_panicked) => {}
                 Ok(Ok(found)) => {
                     pace.succeeded();

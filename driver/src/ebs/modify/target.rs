@@ -1,8 +1,8 @@
 //! What a change amounts to for a volume as it is. Pure decisions.
 
+use csi_core::GiB;
 use csi_core::ebs::{Modification, ModifyVolume, Tags, Volume};
 use csi_core::parameters::MutableParameters;
-use csi_core::{GiB, Invalid};
 
 use super::super::performance::{self, Wish};
 use super::super::tags::{IOPS_PER_GIB_TAG, RAISE_IOPS_TAG};
@@ -48,7 +48,7 @@ pub(super) fn decide(
     if size != volume.size || new_type {
         performance::check_size(type_name, size)?;
     }
-    let iops = match wished_iops(volume, change, size)? {
+    let iops = match wished_iops(volume, change, size) {
         // A modification always lifts to the minimum, as it always has.
         Some(wish) => performance::iops(type_name, size, Wish { lift: true, ..wish })?,
         None => None,
@@ -74,13 +74,13 @@ pub(super) fn decide(
 
 /// The IOPS that are asked for: a number, or a ratio if raising is allowed by the request or by
 /// the tag that an earlier request left.
-fn wished_iops(volume: &Volume, change: &Change, size: GiB) -> Result<Option<Wish>, Invalid> {
+fn wished_iops(volume: &Volume, change: &Change, size: GiB) -> Option<Wish> {
     if change.iops.is_some() {
-        return Ok(Some(Wish { iops: change.iops, ..Wish::default() }));
+        return Some(Wish { iops: change.iops, ..Wish::default() });
     }
     let tagged = volume.tags.get(RAISE_IOPS_TAG).is_some_and(|raise| raise == "true");
     if !change.raise_iops.unwrap_or(tagged) {
-        return Ok(None);
+        return None;
     }
     let remembered = || volume.tags.get(IOPS_PER_GIB_TAG).and_then(|ratio| ratio.parse().ok());
     let ratio = match change.iops_per_gib {
@@ -89,7 +89,7 @@ fn wished_iops(volume: &Volume, change: &Change, size: GiB) -> Result<Option<Wis
         None if size != volume.size => remembered(),
         None => None,
     };
-    Ok(ratio.map(|per_gib| Wish { per_gib: Some(per_gib), ..Wish::default() }))
+    ratio.map(|per_gib| Wish { per_gib: Some(per_gib), ..Wish::default() })
 }
 
 /// Whether a modification leads to what a call asks for.

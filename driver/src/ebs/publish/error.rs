@@ -131,12 +131,12 @@ impl GrpcCode for PublishError {
             Self::AttachedElsewhere { .. } => Code::FailedPrecondition,
             Self::NamesTaken { .. } | Self::Undone { .. } | Self::Stuck { .. } => Code::Unavailable,
             Self::Unfinished { error: None, .. } => Code::DeadlineExceeded,
-            Self::Unfinished { error: Some(error), .. }
-            | Self::Instance { error, .. }
-            | Self::Volume { error, .. } => error.kind.grpc_code(),
             // An attachment may exist, so this must not be final.
             Self::Refused { error, .. } if error.kind == ErrorKind::Unexpected => Code::Unavailable,
-            Self::Refused { error, .. } => error.kind.grpc_code(),
+            Self::Unfinished { error: Some(error), .. }
+            | Self::Instance { error, .. }
+            | Self::Volume { error, .. }
+            | Self::Refused { error, .. } => error.kind.grpc_code(),
         }
     }
 }

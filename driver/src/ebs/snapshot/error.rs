@@ -75,7 +75,7 @@ pub(crate) enum CreateSnapshotError {
         volume: VolumeId,
         /// EC2's answer, or its absence.
         #[source]
-        error: ApiError,
+        error: Box<ApiError>,
     },
 }
 

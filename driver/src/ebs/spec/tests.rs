@@ -3,7 +3,7 @@
 use super::*;
 use csi_core::ebs::VOLUME_NAME_TAG;
 use csi_core::parameters::ClassParameters;
-use csi_core::{Access, AccessMode, Capability};
+use csi_core::{Access, AccessMode};
 use csi_proto::csi;
 
 const G: i64 = 1 << 30;
