@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use csi_core::ebs::Ebs;
-use csi_core::{ApiError, InstanceId, VolumeId};
+use csi_core::{ApiError, InstanceId, VolumeId, device_name};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -19,18 +19,9 @@ use super::call::repeat;
 /// How long a listing of an instance's devices serves.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// The names, in the order in which they are given: the first 52 work on Xen too. It is the list
-/// of the driver that this one replaces, since nodes count their own volumes by it.
-pub(super) fn names() -> impl Iterator<Item = String> {
-    let series = |first: &'static str, from: char, to: char| {
-        (from..=to).map(move |last| format!("/dev/{first}{last}"))
-    };
-    series("xvda", 'a', 'z')
-        .chain(series("xvdb", 'a', 'z'))
-        .chain(series("xvdd", 'a', 'x'))
-        .chain(series("xvd", 'b', 'z'))
-        .chain(series("sd", 'b', 'z'))
-        .chain(std::iter::once("/dev/sda2".to_owned()))
+/// The names as EC2 has them, in the order of choice.
+fn names() -> impl Iterator<Item = String> {
+    device_name::all().map(|name| format!("/dev/{name}"))
 }
 
 /// What is known of the instances' device names.
@@ -187,17 +178,6 @@ fn lock(known: &Mutex<HashMap<InstanceId, Known>>) -> MutexGuard<'_, HashMap<Ins
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_list_is_the_one_that_nodes_count_by() {
-        let all: Vec<String> = names().collect();
-        assert_eq!(all.len(), 127);
-        assert_eq!(all[0], "/dev/xvdaa");
-        assert_eq!(all[52], "/dev/xvdda");
-        assert_eq!(all[76], "/dev/xvdb");
-        assert_eq!(all[126], "/dev/sda2");
-        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 127);
-    }
 
     fn listed(devices: &[&str]) -> (Devices, InstanceId) {
         let instance: InstanceId = "i-0123456789abcdef0".parse().unwrap();

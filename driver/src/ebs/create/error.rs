@@ -169,3 +169,58 @@ impl GrpcCode for CreateVolumeError {
         Code::Aborted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use csi_core::{ErrorKind, RunError};
+
+    /// Codes that the sidecar does not take for the end.
+    const OPEN: [Code; 4] =
+        [Code::Aborted, Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
+
+    fn api_error(kind: ErrorKind) -> ApiError {
+        ApiError {
+            action: "Create",
+            kind,
+            code: String::new(),
+            message: String::new(),
+            request_id: None,
+        }
+    }
+
+    #[test]
+    fn a_panic_and_every_failure_with_a_possible_effect_leave_the_end_open() {
+        let panicked = RunError::<CreateVolumeError>::Panicked { key: String::new() };
+        assert_eq!(panicked.code(), Code::Aborted);
+        for error in with_a_possible_effect() {
+            assert!(OPEN.contains(&error.code()), "{error}");
+        }
+    }
+
+    fn with_a_possible_effect() -> Vec<CreateVolumeError> {
+        let name: VolumeName = "pvc-1".parse().unwrap();
+        let volume: VolumeId = "vol-0123456789abcdef0".parse().unwrap();
+        let error = api_error(ErrorKind::Denied);
+        let boxed = Some(Box::new(error.clone()));
+        let after = Duration::from_secs(1);
+        vec![
+            CreateVolumeError::Unknown { name: name.clone(), error },
+            CreateVolumeError::NotYetSeen { name, tokens: 1 },
+            CreateVolumeError::Unfinished { volume: volume.clone(), after, refusal: boxed.clone() },
+            CreateVolumeError::Died { volume, death: Death::Failed, key: None, left_over: boxed },
+        ]
+    }
+
+    #[test]
+    fn a_refusal_that_did_nothing_is_final_and_a_full_zone_moves_the_pod() {
+        let code = |kind| {
+            let name = "pvc-1".parse().unwrap();
+            CreateVolumeError::Refused { name, error: api_error(kind) }.code()
+        };
+        assert_eq!(code(ErrorKind::InvalidParameter), Code::InvalidArgument);
+        assert_eq!(code(ErrorKind::ZoneCapacity), Code::ResourceExhausted);
+        assert_eq!(code(ErrorKind::Quota), Code::ResourceExhausted);
+        assert_eq!(code(ErrorKind::Denied), Code::PermissionDenied);
+    }
+}

@@ -128,3 +128,45 @@ impl GrpcCode for DeleteSnapshotError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use csi_core::{ErrorKind, RunError};
+
+    /// Codes that the sidecar does not take for the end.
+    const OPEN: [Code; 4] =
+        [Code::Aborted, Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled];
+
+    fn api_error(kind: ErrorKind) -> ApiError {
+        ApiError {
+            action: "Create",
+            kind,
+            code: String::new(),
+            message: String::new(),
+            request_id: None,
+        }
+    }
+
+    #[test]
+    fn a_panic_and_every_failure_with_a_possible_effect_leave_the_end_open() {
+        let panicked = RunError::<CreateSnapshotError>::Panicked { key: String::new() };
+        assert_eq!(panicked.code(), Code::Aborted);
+        for error in with_a_possible_effect() {
+            assert!(OPEN.contains(&error.code()), "{error}");
+        }
+    }
+
+    fn with_a_possible_effect() -> Vec<CreateSnapshotError> {
+        let name: SnapshotName = "snap-1".parse().unwrap();
+        let snapshot: SnapshotId = "snap-0123456789abcdef0".parse().unwrap();
+        let volume: VolumeId = "vol-0123456789abcdef0".parse().unwrap();
+        let error = api_error(ErrorKind::Denied);
+        vec![
+            CreateSnapshotError::Unknown { name, error: error.clone() },
+            CreateSnapshotError::Unseen { snapshot: snapshot.clone(), error: Some(error.clone()) },
+            CreateSnapshotError::Broken { snapshot: snapshot.clone() },
+            CreateSnapshotError::LeftOver { snapshot, volume, error: Box::new(error) },
+        ]
+    }
+}
