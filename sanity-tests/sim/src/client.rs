@@ -18,7 +18,7 @@ use crate::http::admin::{KeyChange, Latency, PREFIX};
 use crate::http::credentials::Credential;
 use crate::seed::Seed;
 use crate::world::{
-    Action, CallRecord, Count, Dump, Fault, FaultReport, Settings, Trouble, TroubleReport,
+    Action, CallRecord, Change, Count, Dump, Fault, FaultReport, Settings, Trouble, TroubleReport,
 };
 
 /// A client of one simulated AWS's admin interface.
@@ -181,6 +181,11 @@ impl AdminClient {
             Some(action) => self.get(&format!("history?action={}", action.name())).await,
             None => self.get("history").await,
         }
+    }
+
+    /// Creations, attachments and detachments that are done, and how long AWS itself took.
+    pub async fn changes(&self) -> Result<Vec<Change>, AdminError> {
+        self.get("changes").await
     }
 
     /// Forgets the calls so far.

@@ -38,7 +38,7 @@ pub use dump::Dump;
 pub use effect::{Content, DeviceFailure, Effect, EffectId};
 pub use error::AwsError;
 pub use fault::{Admission, Fault, FaultKind, FaultReport, When};
-pub use history::{CallRecord, Count};
+pub use history::{CallRecord, Change, Count};
 pub use instance::{InstanceRecord, InstanceSeed, ZoneRecord};
 pub use modification::ModificationRecord;
 pub use settings::{Delay, Settings, SpentToken};
@@ -72,6 +72,18 @@ pub(crate) enum Due {
     ModificationDone(VolumeId),
     SnapshotDone(SnapshotId),
     SnapshotVanishes(SnapshotId),
+}
+
+impl Due {
+    /// The action that this completes, and for which volume, if callers wait for it.
+    fn change(&self) -> Option<(Action, &VolumeId)> {
+        match self {
+            Self::VolumeReady(id) => Some((Action::CreateVolume, id)),
+            Self::Attached(id, _) => Some((Action::AttachVolume, id)),
+            Self::Detached(id, _) => Some((Action::DetachVolume, id)),
+            _ => None,
+        }
+    }
 }
 
 /// An AWS account in one region.
@@ -196,6 +208,12 @@ impl World {
         self.history.records.iter()
     }
 
+    /// Creations, attachments and detachments that are done, in their order; the oldest of very
+    /// many are dropped. They are how long AWS itself took.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.history.changes.iter()
+    }
+
     /// Forgets the calls so far.
     pub fn reset_history(&mut self) {
         self.history = History::default();
@@ -244,6 +262,7 @@ impl World {
     }
 
     fn happen(&mut self, due: Due, at: Millis) {
+        let change = due.change().map(|(action, id)| (action, id.clone()));
         match due {
             Due::VolumeReady(id) => self.volume_ready(&id, at),
             Due::VolumeFailed(id) => self.volume_failed(&id, at),
@@ -258,6 +277,10 @@ impl World {
                 self.snapshots.remove(&id);
             }
         }
+        if let Some((action, id)) = change {
+            let shown = self.volumes.get(&id).map_or(at, |entry| entry.record.visible_at().max(at));
+            self.history.shown(action, id, shown);
+        }
     }
 
     pub(crate) fn plan(&mut self, at: Millis, due: Due) {
@@ -267,6 +290,7 @@ impl World {
 
     fn plan_after(&mut self, now: Millis, delay: Delay, due: Due) {
         let at = now.saturating_add(delay.sample(&mut self.rng));
+        self.history.asked(&due, now);
         self.plan(at, due);
     }
 

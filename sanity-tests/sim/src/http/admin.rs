@@ -73,6 +73,7 @@ fn read(app: &App, parts: &[&str], query: &str) -> Result<Value, Refusal> {
         ["settings"] => Some(serde_json::to_value(world.settings())),
         ["faults"] => Some(serde_json::to_value(world.faults())),
         ["troubles"] => Some(serde_json::to_value(world.troubles())),
+        ["changes"] => Some(serde_json::to_value(world.changes().collect::<Vec<_>>())),
         ["counts"] => Some(serde_json::to_value(world.counts())),
         ["history"] => {
             let only = query.strip_prefix("action=").and_then(Action::from_name);

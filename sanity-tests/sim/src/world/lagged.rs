@@ -22,6 +22,11 @@ impl<T: Clone> Lagged<T> {
         &self.truth
     }
 
+    /// From when on readers see the truth.
+    pub(crate) fn visible_at(&self) -> Millis {
+        self.visible_at
+    }
+
     /// Changes the value; readers see the change after `lag`, never before an earlier one.
     pub(crate) fn write(&mut self, now: Millis, lag: Millis, change: impl FnOnce(&mut T)) {
         let before = self.truth.clone();

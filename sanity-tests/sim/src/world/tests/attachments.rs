@@ -29,6 +29,36 @@ fn an_attachment_passes_through_its_states() {
 }
 
 #[test]
+fn how_long_a_change_took_is_kept_with_what_readers_saw() {
+    let settings = Settings {
+        create: Delay::FixedMs(1_500),
+        attach: Delay::FixedMs(300),
+        detach: Delay::FixedMs(700),
+        read_lag: Delay::FixedMs(500),
+        ..Settings::instant()
+    };
+    let mut world = world_with(settings);
+    let (id, node) = (made(&mut world, 100), node(&mut world));
+    world.advance(2_000);
+    world.attach_volume(&id, &node, "/dev/xvdaa", 2_000).unwrap();
+    world.advance(3_000);
+    world.detach_volume(&id, Some(&node), 3_000).unwrap();
+    world.advance(3_700);
+    let seen = world.changes().map(|change| {
+        assert_eq!(change.volume, id);
+        (change.action, change.asked_ms, change.shown_ms)
+    });
+    let wanted = [
+        (Action::CreateVolume, 100, 1_600),
+        (Action::AttachVolume, 2_000, 2_500),
+        (Action::DetachVolume, 3_000, 3_700),
+    ];
+    assert_eq!(seen.collect::<Vec<_>>(), wanted);
+    world.reset_history();
+    assert_eq!(world.changes().count(), 0);
+}
+
+#[test]
 fn a_device_name_is_taken_once_and_must_be_one() {
     let mut world = world();
     let (a, b, node) = (made(&mut world, 0), made(&mut world, 0), node(&mut world));
