@@ -105,16 +105,12 @@ fn janitor(path: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// Removes the folders of dead processes, and kills what they may have left.
+/// Kills what dead processes may have left, and removes their folders.
 fn sweep(runs: &Path) -> io::Result<()> {
+    kill_orphans(runs);
     for entry in fs::read_dir(runs)? {
         let path = entry?.path();
-        let stale = match File::open(path.join("lock")) {
-            Ok(lock) => lock.try_lock().is_ok(),
-            Err(error) => path.is_dir() && error.kind() == io::ErrorKind::NotFound,
-        };
-        if stale {
-            kill_users(&path);
+        if path.is_dir() && is_stale(&path) {
             // Its janitor may be at work on it too.
             let _ = fs::remove_dir_all(&path);
         }
@@ -122,21 +118,84 @@ fn sweep(runs: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills QEMU processes whose command line names this run folder.
+/// Whether no living process holds this folder, or there is no such folder.
+fn is_stale(path: &Path) -> bool {
+    match File::open(path.join("lock")) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Kills QEMU processes that work in a stale folder.
 ///
 /// They die with their parent; only a parent killed between `fork(2)` and `prctl(2)` of a child
 /// leaves one.
-fn kill_users(path: &Path) {
-    let folder = format!("{}/", path.display());
+fn kill_orphans(runs_dir: &Path) {
+    let runs = format!("file={}/", runs_dir.display());
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
+        // `-drive file=RUNS/PID-N/root.qcow2,…`
+        let rest = line.split_once(&runs).map(|(_, rest)| rest);
+        let name = rest.and_then(|rest| rest.split_once('/')).map(|(name, _)| name);
         if let Some(pid) = pid
+            && let Some(name) = name
             && line.starts_with("qemu-system-x86_64\0")
-            && line.contains(&folder)
+            && is_stale(&runs_dir.join(name))
         {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+    use std::{fs, path::Path};
+
+    use super::{RunDir, kill_orphans};
+    use crate::captured::wait;
+
+    #[test]
+    fn a_folder_goes_with_its_owner_and_a_stale_one_when_the_next_comes() {
+        let runs = tempfile::tempdir().unwrap();
+        let stale = runs.path().join("1-0");
+        fs::create_dir(&stale).unwrap();
+        fs::write(stale.join("lock"), "").unwrap();
+        let first = RunDir::new(runs.path()).unwrap();
+        assert!(!stale.exists());
+        let second = RunDir::new(runs.path()).unwrap();
+        assert!(first.path().is_dir() && second.path().is_dir());
+        let path = first.path().to_owned();
+        drop(first);
+        assert!(!path.exists() && second.path().is_dir());
+    }
+
+    #[test]
+    fn only_a_machine_without_an_owner_is_killed() {
+        let runs = tempfile::tempdir().unwrap();
+        let owner = RunDir::new(runs.path()).unwrap();
+        let mut orphan = fake_qemu(&runs.path().join("1-0"));
+        let mut kept = fake_qemu(owner.path());
+        kill_orphans(runs.path());
+        let status = wait(&mut orphan, Duration::from_secs(5)).unwrap();
+        assert_eq!(status.and_then(|status| status.signal()), Some(9));
+        assert!(kept.try_wait().unwrap().is_none());
+        drop(kept.stdin.take());
+        kept.wait().unwrap();
+    }
+
+    /// A shell with a command line like QEMU's; it ends with its input.
+    fn fake_qemu(folder: &Path) -> Child {
+        let drive = format!("file={}/root.qcow2,if=none", folder.display());
+        Command::new("sh")
+            .arg0("qemu-system-x86_64")
+            .args(["-c", "read -r _", "sh", "-drive", &drive])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 }
