@@ -68,13 +68,7 @@ pub struct RegistrationArgs {
 #[command(next_help_heading = "Which instance this is")]
 struct MetadataArgs {
     /// Sources to ask, in order: imds, kubernetes, flags
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "imds,kubernetes",
-        env = "METADATA_SOURCES",
-        value_name = "LIST"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "imds,kubernetes", value_name = "LIST")]
     metadata_sources: Vec<SourceName>,
 
     /// Where the instance metadata service is

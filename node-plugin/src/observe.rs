@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use csi_core::VolumeId;
+use tracing::info;
 
 use crate::identity::{self, NoDevice, Wanted};
-use crate::kernel::{DeviceNumber, Disk, Kernel, KernelError, MountEntry, PathKind};
+use crate::kernel::{DeviceNumber, Disk, Kernel, KernelError, MountEntry, PathKind, Serial};
 use crate::plan::{Place, publish, stage};
 use crate::probe::Probe;
 
@@ -55,6 +56,9 @@ pub fn find<K: Kernel>(
     let named = wanted.device_path.as_deref().and_then(|path| kernel.device_named(path));
     let own_files = own_files(&mounts, path);
     let found = identity::identify(&disks, wanted, named.as_deref(), &own_files)?;
+    if found.serial == Serial::Absent {
+        info!(volume = %wanted.volume, disk = found.name, "a disk without serial is taken by its name");
+    }
     let pin = kernel.pin(found).map_err(failed)?;
     // The disk's own size: sysfs may lag.
     let disk = Disk { size: kernel.size(&pin), ..found.clone() };

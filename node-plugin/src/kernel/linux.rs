@@ -1,10 +1,12 @@
 //! The kernel of this machine.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::thread::sleep;
 use std::time::Duration;
 
 use csi_core::{Bytes, FsType};
@@ -13,15 +15,18 @@ use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{major, minor};
 use nix::sys::statvfs::statvfs;
+use tokio::time::Instant;
 
-use self::tools::Tool;
+use self::paths::{make_dir, make_file, number_of_node, remove};
+use self::tools::{DISK, Tool};
 use super::{DeviceNumber, Disk, GrowTool, Kernel, KernelError, MountEntry, PathKind, Step, Usage};
 use crate::format::FormatOptions;
 use crate::identity;
 use crate::mount_options::MountOptions;
-use crate::probe::{self, MARKER, MARKER_LENGTH, Probe, TAIL};
+use crate::probe::{self, Content, MARKER, MARKER_LENGTH, Probe, TAIL};
 
 mod mountinfo;
+mod paths;
 mod sysfs;
 mod tools;
 
@@ -30,6 +35,9 @@ mod tools;
 const MKFS_LIMIT: Duration = Duration::from_mins(10);
 const FSCK_LIMIT: Duration = Duration::from_hours(1);
 const GROW_LIMIT: Duration = Duration::from_mins(30);
+/// udev is done with a new disk in far less.
+const LOCK_LIMIT: Duration = Duration::from_secs(3);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// This machine, or a part of it that is shown in other folders.
 #[derive(Debug, Clone)]
@@ -45,12 +53,13 @@ pub struct Pinned {
     disk: Disk,
     node: PathBuf,
     file: File,
+    lock: OnceLock<File>,
 }
 
 impl Pinned {
     /// A path that leads to this disk and to no other.
     fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
     fn open(&self, writable: bool, exclusive: bool) -> Result<File, KernelError> {
@@ -61,9 +70,39 @@ impl Pinned {
             .custom_flags(flags.bits())
             .open(self.path());
         options.map_err(|source| match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
-            Errno::EBUSY => KernelError::Busy(self.disk.name.clone()),
+            Errno::EBUSY => self.busy(),
             _ => call("open", self.disk.name.as_str(), source),
         })
+    }
+
+    /// Locks the disk against other tools that know the rule, from now until this is dropped and
+    /// the tools that were started have ended. Waits for udev, which takes the same lock while it
+    /// looks at a new disk (systemd, "Locking Block Device Access").
+    fn lock(&self) -> Result<&File, KernelError> {
+        let until = Instant::now() + LOCK_LIMIT;
+        while self.lock.get().is_none() {
+            let file = self.open(false, false)?;
+            match file.try_lock() {
+                Ok(()) => return Ok(self.lock.get_or_init(|| file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => return Err(self.busy()),
+                Err(TryLockError::Error(source)) => {
+                    return Err(call("flock", self.disk.name.as_str(), source));
+                }
+            }
+        }
+        self.lock.get().ok_or_else(|| self.busy())
+    }
+
+    fn busy(&self) -> KernelError {
+        KernelError::Busy(self.disk.name.clone())
+    }
+
+    fn read(&self, exclusive: bool) -> Result<Probe, KernelError> {
+        let file = self.open(false, exclusive)?;
+        let read = |offset, buffer: &mut [u8]| file.read_exact_at(buffer, offset);
+        probe::probe(self.size()?, read)
+            .map_err(|source| call("read", self.disk.name.as_str(), source))
     }
 
     fn size(&self) -> Result<Bytes, KernelError> {
@@ -138,10 +177,11 @@ impl Linux {
         };
         let bytes = pin.size()?.0.saturating_sub(TAIL);
         let (mut arguments, after) = options.arguments(fs, bytes);
-        arguments.push(pin.path().display().to_string());
+        arguments.push(DISK.to_owned());
         arguments.extend(after);
         let device = &pin.disk.name;
-        Tool { name, arguments, device, limit: MKFS_LIMIT, success: &[0] }.run()
+        let lock = pin.lock()?;
+        Tool { name, arguments, device, limit: MKFS_LIMIT, success: &[0], lock }.run()
     }
 
     fn mount(
@@ -183,16 +223,6 @@ fn give_back(pin: &Pinned, path: &Path, what: &str) -> Result<(), KernelError> {
     Err(KernelError::Changed { name: pin.disk.name.clone(), what: what.to_owned() })
 }
 
-/// The number of the device node at `path`; `None` if it is none or nothing is there.
-fn number_of_node(path: &Path) -> Result<Option<DeviceNumber>, KernelError> {
-    match fs::metadata(path) {
-        Ok(found) if found.file_type().is_block_device() => Ok(Some(number(found.rdev()))),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at("stat", path)(error)),
-    }
-}
-
 fn bind(from: &Path, to: &Path) -> Result<(), KernelError> {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .map_err(errno("bind mount to", to))
@@ -204,42 +234,6 @@ fn unmount(path: &Path) -> Result<(), KernelError> {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
         Err(error) => Err(errno("umount", path)(error)),
     }
-}
-
-fn make_dir(path: &Path) -> Result<(), KernelError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-    made.map_err(at("mkdir", path))
-}
-
-fn make_file(path: &Path) -> Result<(), KernelError> {
-    if let Some(parent) = path.parent() {
-        make_dir(parent)?;
-    }
-    let made = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(path);
-    made.map(drop).map_err(at("create", path))
-}
-
-/// Never removes anything that holds something.
-fn remove(path: &Path) -> Result<(), KernelError> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(at("lstat", path)(error)),
-    };
-    let removed = if found.is_dir() {
-        fs::remove_dir(path)
-    } else if found.is_file() && found.len() == 0 {
-        fs::remove_file(path)
-    } else {
-        Err(io::Error::other("it is neither an empty directory nor an empty file"))
-    };
-    removed.map_err(at("remove", path))
 }
 
 impl Kernel for Linux {
@@ -255,22 +249,7 @@ impl Kernel for Linux {
     }
 
     fn kind(&self, path: &Path) -> Result<PathKind, KernelError> {
-        let found = match fs::symlink_metadata(path) {
-            Ok(found) => found.file_type(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PathKind::Absent),
-            Err(error) => return corrupted(error).map_err(at("lstat", path)),
-        };
-        Ok(if found.is_dir() {
-            PathKind::Directory
-        } else if found.is_file() {
-            PathKind::File
-        } else if found.is_symlink() {
-            PathKind::Symlink
-        } else if found.is_block_device() {
-            number_of_node(path)?.map_or(PathKind::Absent, PathKind::BlockDevice)
-        } else {
-            PathKind::Other
-        })
+        paths::kind(path)
     }
 
     fn resolve(&self, path: &Path) -> Result<PathBuf, KernelError> {
@@ -293,7 +272,7 @@ impl Kernel for Linux {
     fn pin(&self, disk: &Disk) -> Result<Pinned, KernelError> {
         let node = self.dev.join(&disk.name);
         let file = File::open(&node).map_err(at("open", &node))?;
-        let mut pin = Pinned { disk: disk.clone(), node, file };
+        let mut pin = Pinned { disk: disk.clone(), node, file, lock: OnceLock::new() };
         self.verify(&pin)?;
         pin.disk.size = pin.size()?;
         Ok(pin)
@@ -304,10 +283,19 @@ impl Kernel for Linux {
     }
 
     fn probe(&self, pin: &Pinned, exclusive: bool) -> Result<Probe, KernelError> {
-        let file = pin.open(false, exclusive)?;
-        let read = |offset, buffer: &mut [u8]| file.read_exact_at(buffer, offset);
-        probe::probe(pin.size()?, read)
-            .map_err(|source| call("read", pin.disk.name.as_str(), source))
+        let found = pin.read(false)?;
+        let whole = matches!(found.content, Content::FileSystem(seen) if !seen.damaged);
+        if !exclusive {
+            Ok(found)
+        } else if whole && !found.marker {
+            pin.open(false, true)?;
+            Ok(found)
+        } else {
+            // It is going to be written to. A tool that a killed plugin left behind may still be
+            // at work, or about to begin: taking the disk from it would make it fail.
+            pin.lock()?;
+            pin.read(true)
+        }
     }
 
     fn usage(&self, path: &Path) -> Result<Usage, KernelError> {
@@ -343,23 +331,6 @@ impl Kernel for Linux {
     }
 }
 
-/// What `lstat` answers at a mount whose device or server is gone. The list is that of kubelet's
-/// mount library.
-fn corrupted(error: io::Error) -> io::Result<PathKind> {
-    match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
-        errno @ (Errno::ENOTCONN
-        | Errno::ESTALE
-        | Errno::EIO
-        | Errno::EACCES
-        | Errno::EHOSTDOWN
-        | Errno::EWOULDBLOCK
-        | Errno::ENODEV
-        | Errno::ESHUTDOWN
-        | Errno::EUCLEAN) => Ok(PathKind::Corrupted(errno)),
-        _ => Err(error),
-    }
-}
-
 fn remount(path: &Path, flags: MsFlags) -> Result<(), KernelError> {
     let flags = flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
     mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(errno("remount", path))
@@ -367,17 +338,19 @@ fn remount(path: &Path, flags: MsFlags) -> Result<(), KernelError> {
 
 /// `-p` replays the journal and repairs what is safe; it does nothing to a clean file system.
 fn repair(pin: &Pinned) -> Result<(), KernelError> {
-    let arguments = vec!["-p".to_owned(), pin.path().display().to_string()];
+    let arguments = vec!["-p".to_owned(), DISK.to_owned()];
     // 1: errors corrected; 2: corrected, reboot if it is the root (e2fsck(8)).
     let success = &[0, 1, 2];
     let device = &pin.disk.name;
-    Tool { name: "e2fsck", arguments, device, limit: FSCK_LIMIT, success }.run()
+    let lock = pin.lock()?;
+    Tool { name: "e2fsck", arguments, device, limit: FSCK_LIMIT, success, lock }.run()
 }
 
 fn grow(pin: &Pinned, path: &Path, fs: GrowTool) -> Result<(), KernelError> {
     let (name, arguments) = match fs {
-        GrowTool::Resize2fs => ("resize2fs", vec![pin.path().display().to_string()]),
+        GrowTool::Resize2fs => ("resize2fs", vec![DISK.to_owned()]),
         GrowTool::XfsGrowfs => ("xfs_growfs", vec!["-d".to_owned(), path.display().to_string()]),
     };
-    Tool { name, arguments, device: &pin.disk.name, limit: GROW_LIMIT, success: &[0] }.run()
+    let (device, lock) = (&pin.disk.name, pin.lock()?);
+    Tool { name, arguments, device, limit: GROW_LIMIT, success: &[0], lock }.run()
 }

@@ -28,7 +28,7 @@ const FOLDER: &str = "CSI_NODE_TEST_FOLDER";
 const EDGE: usize = 1 << 20;
 
 #[expect(clippy::disallowed_methods, reason = "tests prepare disks with the system's tools")]
-fn command(program: &str) -> std::process::Command {
+pub(crate) fn command(program: &str) -> std::process::Command {
     std::process::Command::new(program)
 }
 

@@ -8,4 +8,6 @@ mod life;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod unfinished;

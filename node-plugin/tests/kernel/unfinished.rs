@@ -9,16 +9,15 @@ use crate::bed::{GIB, Kubelet, SERIAL, in_namespace};
 /// mke2fs writes the primary superblock last, so a killed one leaves a zero head with data behind.
 const TORN_EXT4: &str = r#"
 $REAL "$@" || exit
-for last; do case "$last" in /proc/*) DEV=$last;; esac; done
-dd if=/dev/zero of=$DEV bs=64K count=1 conv=notrunc,fsync 2>/dev/null
+dd if=/dev/zero of=DISK bs=64K count=1 conv=notrunc,fsync 2>/dev/null
 kill -9 $$
 "#;
 
 /// mkfs.xfs clears `sb_inprogress`, byte 126, last.
 const TORN_XFS: &str = r#"
 $REAL "$@" || exit
-for last; do case "$last" in /proc/*) DEV=$last;; esac; done
-printf '\001' | dd of=$DEV bs=1 seek=126 conv=notrunc,fsync 2>/dev/null
+printf '\001' > $D/one
+dd if=$D/one of=DISK bs=1 seek=126 conv=notrunc,fsync 2>/dev/null
 kill -9 $$
 "#;
 
@@ -26,7 +25,7 @@ async fn torn(bed: &crate::bed::Bed, fs: &'static str, script: &str) {
     let tool = format!("mkfs.{fs}");
     let disk = bed.disk(GIB, Some(SERIAL));
     let kubelet = Kubelet::new(bed, Some(fs)).await;
-    bed.hook(&tool, script);
+    bed.hook(&tool, &script.replace("DISK", &disk.node()));
     let error = kubelet.stage(&[]).await.unwrap_err();
     assert!(error.message().contains("signal 9"), "{error}");
     bed.unhook(&tool);

@@ -1,15 +1,15 @@
 //! The only place that starts other programs: making, repairing and growing file systems is no
 //! system call.
 //!
-//! A tool gets the disk as `/proc/PID/fd/N` of the descriptor that pins it. Opening that leads to
-//! the device number of the pinned disk, which no other disk can get while it is pinned, whatever
-//! happens to the names in `/dev`; and unlike an inherited descriptor it lets the tool take the
-//! disk exclusively.
+//! A tool gets the disk as its standard input and is told to work on [`DISK`]. Opening that leads
+//! to the device number of the pinned disk, which no other disk can get while it is open, whatever
+//! happens to the names in `/dev`; the tool may take the disk exclusively; and it works also when
+//! the plugin is killed before the tool has opened it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::kernel::KernelError;
+
+/// The disk, as every tool sees it.
+pub(super) const DISK: &str = "/proc/self/fd/0";
 
 /// How much of a tool's output an error carries.
 const OUTPUT: usize = 2000;
@@ -37,6 +40,10 @@ pub(super) struct Tool<'a> {
     pub(super) limit: Duration,
     /// Exit codes that mean success.
     pub(super) success: &'static [i32],
+    /// The disk, locked. The tool holds it as its standard input, so the lock lasts until the tool
+    /// has ended, also if the plugin is killed meanwhile. udev leaves a locked disk alone
+    /// (systemd, "Locking Block Device Access").
+    pub(super) lock: &'a File,
 }
 
 impl Tool<'_> {
@@ -73,7 +80,7 @@ impl Tool<'_> {
         command
             .args(&self.arguments)
             .env("LC_ALL", "C")
-            .stdin(Stdio::null())
+            .stdin(self.lock.try_clone()?)
             .stdout(output.try_clone()?)
             .stderr(output.try_clone()?)
             // A group of its own: a signal for the plugin must not break off a mkfs, and a kill
@@ -128,7 +135,9 @@ mod tests {
 
     fn shell(script: &str, limit: Duration) -> Result<(), KernelError> {
         let arguments = vec!["-c".to_owned(), script.to_owned()];
-        Tool { name: "sh", arguments, device: "nvme1n1", limit, success: &[0, 1] }.run()
+        let lock = File::open("/dev/null").unwrap();
+        Tool { name: "sh", arguments, device: "nvme1n1", limit, success: &[0, 1], lock: &lock }
+            .run()
     }
 
     #[test]
@@ -156,6 +165,7 @@ mod tests {
             device: "nvme1n1",
             limit: Duration::from_secs(1),
             success: &[0],
+            lock: &File::open("/dev/null").unwrap(),
         };
         assert_eq!(tool.run().unwrap_err().to_string(), "cannot run mkfs.nonexistent");
     }
