@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use thiserror::Error;
 
-use crate::disks::DiskError;
+use crate::disks::{DiskError, Writing};
 use crate::guest::{Guest, GuestError, quoted};
 
 /// Why a file was not copied.
@@ -50,7 +50,7 @@ impl Guest {
         let usable = fs::canonicalize(host).and_then(|path| Ok((fs::metadata(&path)?.len(), path)));
         let (length, path) = usable.map_err(broken(host))?;
         let to = quoted(guest);
-        self.carry(&path, guest, &|device| {
+        self.carry(&path, guest, Writing::Refused, &|device| {
             format!(
                 "mkdir -p \"$(dirname {to})\" && \
                  dd if={device} of={to}.new bs=1M iflag=direct status=none && \
@@ -68,7 +68,7 @@ impl Guest {
             .and_then(|file| file.set_len(length.next_multiple_of(512)).map(|()| file));
         let file = sized.map_err(broken(host))?;
         let path = fs::canonicalize(host).map_err(broken(host))?;
-        self.carry(&path, guest, &|device| {
+        self.carry(&path, guest, Writing::Allowed, &|device| {
             format!("dd if={from} of={device} bs=1M conv=fsync status=none")
         })?;
         file.set_len(length).map_err(broken(host))
@@ -78,13 +78,14 @@ impl Guest {
         &self,
         host: &Path,
         guest: &str,
+        writing: Writing,
         script: &dyn Fn(&str) -> String,
     ) -> Result<(), CopyError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let serial = format!("c{}-{number}", process::id());
         let disk = |source| CopyError::Disk { path: host.to_owned(), source };
-        let device = self.disks().attach_plain(&serial, host).map_err(disk)?;
+        let device = self.disks().attach_plain(&serial, host, writing).map_err(disk)?;
         let copied = self.run(&script(&device));
         self.disks().detach(&serial).map_err(disk)?;
         copied.map(drop).map_err(refused(host, guest))

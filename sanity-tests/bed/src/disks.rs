@@ -125,6 +125,16 @@ pub enum DiskError {
     },
 }
 
+/// Whether the guest may write to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// It may.
+    Allowed,
+    /// It may not, and QEMU does not open the file for writing: a program that is running on this
+    /// host cannot be (`ETXTBSY`, execve(2)).
+    Refused,
+}
+
 /// The disks of a running guest.
 #[derive(Clone, Debug)]
 pub struct Disks<'a> {
@@ -141,25 +151,36 @@ impl<'a> Disks<'a> {
     ///
     /// `serial` is the volume id without its dash. The file's length must be a multiple of 512.
     pub fn attach(&self, serial: &str, file: &Path) -> Result<String, DiskError> {
-        self.attach_as(DiskKind::Ebs, serial, file)
+        self.attach_as(DiskKind::Ebs, serial, file, Writing::Allowed)
     }
 
     /// Plugs `file` as QEMU's own NVMe device and returns its device in the guest.
     pub fn attach_raw_nvme(&self, serial: &str, file: &Path) -> Result<String, DiskError> {
-        self.attach_as(DiskKind::QemuNvme, serial, file)
+        self.attach_as(DiskKind::QemuNvme, serial, file, Writing::Allowed)
     }
 
-    pub(crate) fn attach_plain(&self, serial: &str, file: &Path) -> Result<String, DiskError> {
-        self.attach_as(DiskKind::Plain, serial, file)
+    pub(crate) fn attach_plain(
+        &self,
+        serial: &str,
+        file: &Path,
+        writing: Writing,
+    ) -> Result<String, DiskError> {
+        self.attach_as(DiskKind::Plain, serial, file, writing)
     }
 
-    fn attach_as(&self, kind: DiskKind, serial: &str, file: &Path) -> Result<String, DiskError> {
+    fn attach_as(
+        &self,
+        kind: DiskKind,
+        serial: &str,
+        file: &Path,
+        writing: Writing,
+    ) -> Result<String, DiskError> {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let fits = (1..=20).contains(&serial.len()) && serial.chars().all(legal);
         if !fits || (kind == DiskKind::Ebs && !serial.starts_with("vol")) {
             return Err(DiskError::BadSerial { serial: serial.to_owned() });
         }
-        let disk = self.plug(kind, serial, file)?;
+        let disk = self.plug(kind, serial, file, writing)?;
         let step = match kind {
             DiskKind::Ebs => "export",
             DiskKind::QemuNvme => "await",
@@ -204,7 +225,13 @@ impl<'a> Disks<'a> {
             .ok_or_else(|| DiskError::NotAttached { serial: serial.to_owned() })
     }
 
-    fn plug(&self, kind: DiskKind, serial: &str, file: &Path) -> Result<Disk, DiskError> {
+    fn plug(
+        &self,
+        kind: DiskKind,
+        serial: &str,
+        file: &Path,
+        writing: Writing,
+    ) -> Result<Disk, DiskError> {
         let failed = |source| DiskError::Qmp { serial: serial.to_owned(), source };
         // One connection from looking to plugging, so that nobody takes the port meanwhile.
         let mut qmp = Qmp::open(self.guest.run_dir()).map_err(failed)?;
@@ -222,6 +249,7 @@ impl<'a> Disks<'a> {
         // The page cache of the host outlives QEMU, so flushes are not needed to survive its death.
         let node = json!({
             "node-name": id, "driver": "raw", "discard": "unmap", "cache": { "no-flush": true },
+            "read-only": writing == Writing::Refused,
             "file": { "driver": "file", "filename": file, "discard": "unmap", "locking": "off" },
         });
         qmp.execute("blockdev-add", &node).map_err(failed)?;
