@@ -1,6 +1,6 @@
 //! A place where disks may be formatted and mounted, and of which nothing is left.
 //!
-//! Each test runs twice: outside, where it starts itself again under `unshare --mount` with counting
+//! Each test runs twice: outside, where it starts itself again under `unshare` with counting
 //! wrappers around the mkfs tools on its PATH, and inside, where it works. The outer one owns the
 //! folder and the loop devices, so they go away even if the inner one is killed.
 
@@ -24,6 +24,8 @@ use tonic::{Request, Status};
 pub(crate) const VOLUME: &str = "vol-0123456789abcdef0";
 pub(crate) const SERIAL: &str = "vol0123456789abcdef0";
 pub(crate) const GIB: u64 = 1 << 30;
+/// Seconds that a test may take; the longest takes some.
+const LIMIT: &str = "180";
 const FOLDER: &str = "CSI_NODE_TEST_FOLDER";
 const EDGE: usize = 1 << 20;
 
@@ -55,8 +57,10 @@ pub(crate) fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce
     }
     let outer = Outer(tempfile::tempdir().unwrap());
     outer.wrap_tools();
-    let inner = command("unshare")
-        .args(["--mount", "--propagation", "private"])
+    // In a process namespace too: with its first process end all that it has started.
+    let inner = command("timeout")
+        .args(["-s", "KILL", LIMIT, "unshare", "--mount", "--propagation", "private"])
+        .args(["--pid", "--fork", "--kill-child=KILL"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(FOLDER, outer.0.path())
