@@ -6,7 +6,7 @@ use csi_core::GiB;
 use csi_proto::csi::controller_server::Controller;
 use csi_proto::modify::ModifyVolumePropertiesRequest;
 use csi_proto::modify::modify_server::Modify;
-use csi_sim::world::{Action, Trouble};
+use csi_sim::world::{Action, FaultKind, Trouble, When};
 use tokio::time::sleep;
 use tonic::{Code, Request};
 
@@ -132,6 +132,15 @@ async fn a_call_that_finds_its_modification_under_way_waits_for_it() {
     // Another process, as after a crash of the first.
     let answer = bench.another().expand(&id, 20).await.unwrap();
     assert_eq!(answer.capacity_bytes, 20 * GIB);
+    assert_eq!(bench.calls(Action::ModifyVolume), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modification_whose_reply_is_lost_is_found_and_not_sent_again() {
+    let bench = Bench::new();
+    let id = bench.made("pvc-1").await;
+    bench.fault(Action::ModifyVolume, When::Next, FaultKind::LoseReply);
+    assert_eq!(bench.expand(&id, 20).await.unwrap().capacity_bytes, 20 * GIB);
     assert_eq!(bench.calls(Action::ModifyVolume), 1);
 }
 

@@ -79,6 +79,22 @@ async fn two_controllers_make_one_volume_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_versions_of_the_driver_that_tag_differently_make_one_volume() {
+    for seed in 0..10 {
+        let bench = Bench::with(Pace::ec2(), seed);
+        let mut tagged = volume("pvc-1");
+        tagged.parameters = crate::harness::map(&[("tagSpecification_1", "version=2")]);
+        let old = bench.another();
+        let killed = timeout(Duration::from_millis(30), old.create(volume("pvc-1")));
+        assert!(killed.await.is_err());
+        // EC2 has the volume, and for a while does not show it.
+        let made = bench.create(tagged).await.unwrap();
+        let [volume] = bench.volumes().try_into().unwrap();
+        assert_eq!(volume.id.as_str(), made.volume_id, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn thirty_two_attaches_make_one_attachment_and_as_many_detaches_undo_it() {
     for seed in 0..10 {
         let bench = Bench::with(Pace::ec2(), seed);
