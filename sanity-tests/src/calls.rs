@@ -20,6 +20,28 @@ use tower::service_fn;
 pub use controller::{Claim, Controller, Volume};
 pub use node::{Node, Placement};
 
+/// A volume with a file system, written to by one node.
+#[must_use]
+pub fn mount(fs_type: &str) -> csi::VolumeCapability {
+    use csi::volume_capability::{AccessType, MountVolume};
+    writer(AccessType::Mount(MountVolume { fs_type: fs_type.to_owned(), ..Default::default() }))
+}
+
+/// A raw block device, written to by one node.
+#[must_use]
+pub fn block() -> csi::VolumeCapability {
+    use csi::volume_capability::{AccessType, BlockVolume};
+    writer(AccessType::Block(BlockVolume {}))
+}
+
+fn writer(access_type: csi::volume_capability::AccessType) -> csi::VolumeCapability {
+    use csi::volume_capability::{AccessMode, access_mode::Mode};
+    csi::VolumeCapability {
+        access_mode: Some(AccessMode { mode: Mode::SingleNodeWriter.into() }),
+        access_type: Some(access_type),
+    }
+}
+
 /// A channel to a plugin's socket. It connects when used, and again after the plugin restarted.
 #[must_use]
 pub fn channel(socket: &Path) -> Channel {

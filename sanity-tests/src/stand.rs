@@ -2,7 +2,9 @@
 //! with real sockets, and all gone when it is dropped.
 
 mod leftovers;
+mod node;
 mod program;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tokio::task::block_in_place;
 use crate::calls::{self, Controller, Node};
 use program::{HostProgram, until};
 pub use program::{binary, cache};
+pub use shared::on_shared_stand;
 
 /// The guest's instance id.
 pub const NODE_ID: &str = "i-00000000000000001";
@@ -30,8 +33,6 @@ const REGION: &str = "us-east-1";
 pub const CONTROLLER_IN_GUEST: &str = "/run/csi/controller.sock";
 /// The node's socket in the guest.
 pub const NODE_IN_GUEST: &str = "/run/csi/node.sock";
-const NODE_PROGRAM: &str = "/usr/local/bin/csi-node";
-const NODE: &str = "csi-node";
 
 /// What kind of AWS and instance to simulate.
 #[derive(Debug, Clone)]
@@ -40,13 +41,17 @@ pub struct Settings {
     pub world: World,
     /// The guest's instance type.
     pub instance_type: &'static str,
+    /// `--v` of both plugins.
+    pub verbosity: u8,
+    /// More arguments of the node plugin.
+    pub node_arguments: &'static [&'static str],
 }
 
 impl Settings {
     /// Times as EC2's, on an ordinary instance.
     #[must_use]
     pub fn as_ec2() -> Self {
-        Self { world: World::ec2(), instance_type: "m5.large" }
+        Self { world: World::ec2(), instance_type: "m5.large", verbosity: 4, node_arguments: &[] }
     }
 
     /// Short times, with reads that lag all the same.
@@ -64,7 +69,7 @@ impl Settings {
             read_lag: Delay::UniformMs(0, 100),
             ..World::instant()
         };
-        Self { world, instance_type: "m5.large" }
+        Self { world, ..Self::as_ec2() }
     }
 }
 
@@ -92,8 +97,9 @@ impl Stand {
         let mut controller = HostProgram::new("csi-controller", &run_dir);
         controller.arguments = vec![
             "ebs".to_owned(),
+            "--list-volumes".to_owned(),
             format!("--endpoint=unix://{}", run_dir.join("controller.sock").display()),
-            "--v=4".to_owned(),
+            format!("--v={}", settings.verbosity),
         ];
         controller.environment = vec![
             ("AWS_EC2_ENDPOINT", announcement.endpoint.clone()),
@@ -163,29 +169,6 @@ impl Stand {
         self.controller.log()
     }
 
-    /// Starts the node plugin in the guest and waits until it is ready.
-    pub async fn start_node(&self) -> Result<()> {
-        let command = format!(
-            "env AWS_EC2_METADATA_SERVICE_ENDPOINT={} CSI_NODE_NAME=guest {NODE_PROGRAM} ebs \
-             --endpoint=unix://{NODE_IN_GUEST} --metadata-sources=imds --v=4",
-            self.imds
-        );
-        block_in_place(|| self.guest().start(NODE, &command))?;
-        let ready = calls::ready(&self.node().0, Duration::from_secs(20)).await;
-        ready.with_context(|| self.node_log().unwrap_or_default())?;
-        Ok(())
-    }
-
-    /// Kills the node plugin as the kernel's OOM killer does.
-    pub fn kill_node(&self) -> Result<()> {
-        Ok(block_in_place(|| self.guest().kill(NODE))?)
-    }
-
-    /// The node plugin's log.
-    pub fn node_log(&self) -> Result<String> {
-        Ok(block_in_place(|| self.guest().log(NODE))?)
-    }
-
     /// Kills the controller `after` this call began, starts it again, and lets the call, which
     /// must repeat itself, come to its end.
     pub async fn kill_controller_during<T>(
@@ -220,9 +203,18 @@ impl Stand {
         call.await?
     }
 
+    /// The ends of both logs, for the message of a test that fails.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let node = self.node_log().unwrap_or_default();
+        let lines: Vec<&str> = node.lines().rev().take(40).collect();
+        let node = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+        format!("{}\ncsi-node: {node}\n", self.controller.log_tail())
+    }
+
     fn prepare_guest(&self) -> Result<()> {
         let guest = self.guest();
-        guest.copy_in(&binary("csi-node")?, NODE_PROGRAM, 0o755)?;
+        guest.copy_in(&binary("csi-node")?, node::PROGRAM, 0o755)?;
         let run_dir = self.bed.run_dir();
         guest.run("mkdir -p -m 700 /run/csi /var/lib/kubelet/pods")?;
         guest.forward_to_guest(&run_dir.join("node.sock"), Path::new(NODE_IN_GUEST))?;

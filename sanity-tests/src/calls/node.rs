@@ -52,6 +52,19 @@ impl Placement {
             target: kubelet.join("pods").join(pod).join("volumes").join(&volume.id).join("mount"),
         }
     }
+
+    /// The request that stages it.
+    #[must_use]
+    pub fn stage_request(&self) -> csi::NodeStageVolumeRequest {
+        csi::NodeStageVolumeRequest {
+            volume_id: self.volume.clone(),
+            publish_context: self.publish_context.clone().into_iter().collect(),
+            staging_target_path: self.staging.display().to_string(),
+            volume_capability: Some(self.capability.clone()),
+            volume_context: self.context.clone().into_iter().collect(),
+            ..Default::default()
+        }
+    }
 }
 
 /// Calls to the node plugin.
@@ -67,14 +80,7 @@ impl Node {
 
     /// `NodeStageVolume` until it answers for good.
     pub async fn stage(&self, place: &Placement) -> Result<()> {
-        let request = csi::NodeStageVolumeRequest {
-            volume_id: place.volume.clone(),
-            publish_context: place.publish_context.clone().into_iter().collect(),
-            staging_target_path: place.staging.display().to_string(),
-            volume_capability: Some(place.capability.clone()),
-            volume_context: place.context.clone().into_iter().collect(),
-            ..Default::default()
-        };
+        let request = place.stage_request();
         self.ask(format!("stage {}", place.volume), request, |mut client, request| async move {
             client.node_stage_volume(request).await
         })

@@ -64,7 +64,7 @@ impl HostProgram {
 
     pub(super) fn log_tail(&self) -> String {
         let log = self.log().unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(20).collect();
+        let lines: Vec<&str> = log.lines().rev().take(40).collect();
         format!("{}: {}", self.name, lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
     }
 }
