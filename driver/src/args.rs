@@ -87,6 +87,10 @@ struct VolumeArgs {
     /// Id of the cluster, for the tags that name it
     #[arg(long, value_name = "ID")]
     k8s_tag_cluster_id: Option<String>,
+
+    /// Serve the listing of volumes, by which the attacher finds attachments that are missing
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    list_volumes: Option<bool>,
 }
 
 /// Flags of the driver that this one replaces which have nothing left to decide here.
@@ -109,6 +113,7 @@ impl EbsArgs {
         Settings {
             extra_tags: self.volumes.extra_tags.clone(),
             cluster_id: self.volumes.k8s_tag_cluster_id.clone().filter(|id| !id.is_empty()),
+            list_volumes: self.volumes.list_volumes.unwrap_or_default(),
         }
     }
 }
@@ -143,6 +148,18 @@ mod tests {
         assert_eq!(settings.cluster_id.as_deref(), Some("blue"));
         assert_eq!(settings.extra_tags.get("team").map(String::as_str), Some("storage"));
         assert_eq!(settings.extra_tags.len(), 2);
+        assert!(!settings.list_volumes);
+    }
+
+    #[test]
+    fn listing_volumes_is_asked_for_with_or_without_a_value() {
+        for (argument, asked) in [
+            ("--list-volumes", true),
+            ("--list-volumes=true", true),
+            ("--list-volumes=false", false),
+        ] {
+            assert_eq!(parse(&[argument]).unwrap().settings().list_volumes, asked, "{argument}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use csi_core::ebs::{
 use csi_core::{ApiError, InstanceId, Operations, SnapshotId, SnapshotName, VolumeId, VolumeName};
 use tokio::time::Instant;
 
-pub use service::{CAPABILITIES, DEVICE_PATH, VOLUME_SIZE};
+pub use service::{CAPABILITIES, DEVICE_PATH, LISTING_CAPABILITIES, VOLUME_SIZE};
 
 use devices::Devices;
 use look::{Cadence, Looker};
@@ -41,6 +41,9 @@ pub struct Settings {
     pub extra_tags: Tags,
     /// Id of the Kubernetes cluster, for the tags that name it.
     pub cluster_id: Option<String>,
+    /// Whether `ListVolumes` is served. The attacher asks for it every minute and publishes again
+    /// what it misses there, which costs an account with many volumes more than it is worth.
+    pub list_volumes: bool,
 }
 
 /// The Controller service of the EBS driver. Clones share their state.

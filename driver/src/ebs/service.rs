@@ -26,13 +26,11 @@ pub const DEVICE_PATH: &str = "devicePath";
 pub const VOLUME_SIZE: &str = "volumeSizeBytes";
 
 /// What this controller can do.
-pub const CAPABILITIES: [csi::controller_service_capability::rpc::Type; 11] = {
+pub const CAPABILITIES: [csi::controller_service_capability::rpc::Type; 9] = {
     use csi::controller_service_capability::rpc::Type;
     [
         Type::CreateDeleteVolume,
         Type::PublishUnpublishVolume,
-        Type::ListVolumes,
-        Type::ListVolumesPublishedNodes,
         Type::GetVolume,
         Type::CreateDeleteSnapshot,
         Type::ListSnapshots,
@@ -41,6 +39,12 @@ pub const CAPABILITIES: [csi::controller_service_capability::rpc::Type; 11] = {
         Type::ExpandVolume,
         Type::ModifyVolume,
     ]
+};
+
+/// What it can do beside that if [`Settings::list_volumes`](super::Settings::list_volumes) is set.
+pub const LISTING_CAPABILITIES: [csi::controller_service_capability::rpc::Type; 2] = {
+    use csi::controller_service_capability::rpc::Type;
+    [Type::ListVolumes, Type::ListVolumesPublishedNodes]
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -93,6 +97,9 @@ impl<C: Ebs> Controller for EbsController<C> {
         &self,
         request: Request<csi::ListVolumesRequest>,
     ) -> Reply<csi::ListVolumesResponse> {
+        if !self.shared.settings.list_volumes {
+            return Err(Status::unimplemented("ListVolumes is served with --list-volumes only"));
+        }
         Ok(Response::new(self.list_volumes(request.into_inner()).await?))
     }
 
@@ -108,7 +115,9 @@ impl<C: Ebs> Controller for EbsController<C> {
         &self,
         _request: Request<csi::ControllerGetCapabilitiesRequest>,
     ) -> Reply<csi::ControllerGetCapabilitiesResponse> {
-        let capabilities = CAPABILITIES.map(message::capability).into();
+        let listing = LISTING_CAPABILITIES.iter().filter(|_| self.shared.settings.list_volumes);
+        let all = CAPABILITIES.iter().chain(listing);
+        let capabilities = all.map(|capability| message::capability(*capability)).collect();
         Ok(Response::new(csi::ControllerGetCapabilitiesResponse { capabilities }))
     }
 

@@ -101,6 +101,7 @@ mod tests {
         let settings = Settings {
             cluster_id: Some("blue".to_owned()),
             extra_tags: Tags::from([("team".to_owned(), "a".to_owned())]),
+            ..Settings::default()
         };
         let tags = of_volume(&"pvc-1".parse().unwrap(), &class, &settings);
         let expected = [

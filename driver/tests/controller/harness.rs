@@ -53,15 +53,19 @@ impl Bench {
                 world.set_instance(&seed, now).unwrap();
             }
         });
-        let controller = EbsController::new(SimEbs::new(sim.clone()), Settings::default());
+        let controller = EbsController::new(SimEbs::new(sim.clone()), settings());
         Self { sim, controller }
     }
 
     /// Another controller over the same world, as after a restart or beside this one.
     pub(crate) fn another(&self) -> Self {
+        self.another_with(settings())
+    }
+
+    /// The same with other settings.
+    pub(crate) fn another_with(&self, settings: Settings) -> Self {
         let ports = SimEbs::new(self.sim.clone());
-        let controller = EbsController::new(ports, Settings::default());
-        Self { sim: self.sim.clone(), controller }
+        Self { sim: self.sim.clone(), controller: EbsController::new(ports, settings) }
     }
 
     pub(crate) fn fault(&self, action: Action, when: When, fault: FaultKind) {
@@ -166,6 +170,11 @@ impl Bench {
             csi::DeleteSnapshotRequest { snapshot_id: id.to_owned(), ..Default::default() };
         self.controller.delete_snapshot(Request::new(message)).await.map(|_| ())
     }
+}
+
+/// Everything that can be switched on is.
+pub(crate) fn settings() -> Settings {
+    Settings { list_volumes: true, ..Settings::default() }
 }
 
 pub(crate) fn volume_id(id: &str) -> VolumeId {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use csi_controller::ebs::{CAPABILITIES, LISTING_CAPABILITIES, Settings};
 use csi_proto::csi;
 use csi_proto::csi::controller_server::Controller;
 use csi_proto::csi::volume_capability::access_mode::Mode;
@@ -179,22 +180,21 @@ async fn capabilities_are_confirmed_or_the_reason_is_given() {
 async fn what_is_advertised_is_what_is_implemented() {
     use csi::controller_service_capability::Type;
     let bench = Bench::new();
-    let reply = bench
-        .controller
-        .controller_get_capabilities(Request::new(csi::ControllerGetCapabilitiesRequest {}))
-        .await
-        .unwrap();
-    let advertised: Vec<i32> = reply
-        .into_inner()
-        .capabilities
-        .into_iter()
-        .map(|capability| match capability.r#type.unwrap() {
-            Type::Rpc(rpc) => rpc.r#type,
-        })
-        .collect();
-    let want: Vec<i32> =
-        csi_controller::ebs::CAPABILITIES.iter().map(|capability| *capability as i32).collect();
-    assert_eq!(advertised, want);
+    let quiet = bench.another_with(Settings::default());
+    let always = CAPABILITIES.to_vec();
+    for (bench, want) in [(&bench, [&always[..], &LISTING_CAPABILITIES].concat()), (&quiet, always)]
+    {
+        let message = Request::new(csi::ControllerGetCapabilitiesRequest {});
+        let reply = bench.controller.controller_get_capabilities(message).await.unwrap();
+        let advertised = reply.into_inner().capabilities.into_iter();
+        let advertised: Vec<i32> = advertised
+            .map(|capability| match capability.r#type.unwrap() {
+                Type::Rpc(rpc) => rpc.r#type,
+            })
+            .collect();
+        assert_eq!(advertised, want.into_iter().map(|one| one as i32).collect::<Vec<_>>());
+    }
+    assert_eq!(code(volumes(&quiet, 0, "").await), Code::Unimplemented);
     let capacity = csi::GetCapacityRequest::default();
     assert_eq!(
         code(bench.controller.get_capacity(Request::new(capacity)).await),
