@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CSI_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csi-driver
 export CSI_CACHE
 
-.PHONY: help demo test lint prepare
+.PHONY: help demo test bench lint prepare
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,11 @@ demo: prepare ## Take one volume through its whole life, on a real NVMe disk in 
 
 test: prepare ## Pass every test: units, simulator, kernel, guest, official csi-sanity
 	@sanity-tests/run-tests.sh
+
+# The plugins are built by themselves, so that nothing of the harness is compiled into them.
+bench: prepare ## Measure the release binaries beside the limit and PEER_EBS_DRIVER; BENCH=--quick is shorter
+	@cargo build --release --quiet -p csi-controller -p csi-node -p csi-sim --bins
+	@cargo run --release --quiet -p sanity-tests --bin bench -- $(BENCH)
 
 lint: ## Check formatting, lints, and licences and advisories of dependencies
 	cargo fmt --all --check
