@@ -12,9 +12,10 @@ use std::time::Duration;
 use csi_core::{Bytes, FsType};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{major, minor};
 use nix::sys::statvfs::statvfs;
+use sys_mount::{Mount, MountFlags, UnmountFlags};
 use tokio::time::Instant;
 
 use self::paths::{make_dir, make_file, number_of_node, remove};
@@ -38,6 +39,13 @@ const GROW_LIMIT: Duration = Duration::from_mins(30);
 /// udev is done with a new disk in far less.
 const LOCK_LIMIT: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(10);
+
+/// Type for calls that have none; the kernel ignores it (mount(2), "Creating a bind mount"). Without
+/// any, the crate would try every file system that the kernel knows.
+const NO_TYPE: &str = "none";
+/// `UMOUNT_NOFOLLOW` of umount2(2). The crate's constant of this name is `O_NOFOLLOW`, which the
+/// kernel refuses.
+const UNMOUNT: UnmountFlags = UnmountFlags::from_bits_retain(MntFlags::UMOUNT_NOFOLLOW.bits());
 
 /// This machine, or a part of it that is shown in other folders.
 #[derive(Debug, Clone)]
@@ -192,14 +200,16 @@ impl Linux {
         options: &MountOptions,
     ) -> Result<(), KernelError> {
         self.verify(pin)?;
-        let data = Some(options.data.as_str()).filter(|data| !data.is_empty());
-        let explain = |errno: Errno| {
+        let explain = |source| {
             let shown = [format!("{:?}", options.flags), options.data.clone()].join(" ");
             let object =
                 format!("{} as {fs} ({}) at {}", pin.disk.name, shown.trim(), path.display());
-            call("mount", object, errno.into())
+            call("mount", object, source)
         };
-        mount(Some(&pin.node), path, Some(fs), options.flags, data).map_err(explain)?;
+        let mount = Mount::builder().fstype(fs).flags(mount_flags(options.flags));
+        let mount = if options.data.is_empty() { mount } else { mount.data(&options.data) };
+        // What is mounted stays when this handle is dropped.
+        mount.mount(&pin.node, path).map_err(explain)?;
         let top = self.mounts()?.into_iter().rfind(|entry| entry.at == path);
         if top.is_some_and(|top| top.device == pin.disk.number) {
             return Ok(());
@@ -223,16 +233,22 @@ fn give_back(pin: &Pinned, path: &Path, what: &str) -> Result<(), KernelError> {
     Err(KernelError::Changed { name: pin.disk.name.clone(), what: what.to_owned() })
 }
 
+/// The flags under the mount crate's names; both are the kernel's bits.
+fn mount_flags(flags: MsFlags) -> MountFlags {
+    MountFlags::from_bits_retain(flags.bits())
+}
+
 fn bind(from: &Path, to: &Path) -> Result<(), KernelError> {
-    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .map_err(errno("bind mount to", to))
+    let mount = Mount::builder().fstype(NO_TYPE).flags(MountFlags::BIND);
+    mount.mount(from, to).map(drop).map_err(at("bind mount to", to))
 }
 
 fn unmount(path: &Path) -> Result<(), KernelError> {
-    match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
+    let Err(error) = sys_mount::unmount(path, UNMOUNT) else { return Ok(()) };
+    match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
         // Not a mount point (any more): that is what was wanted.
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        Err(error) => Err(errno("umount", path)(error)),
+        Errno::EINVAL | Errno::ENOENT => Ok(()),
+        _ => Err(at("umount", path)(error)),
     }
 }
 
@@ -332,8 +348,10 @@ impl Kernel for Linux {
 }
 
 fn remount(path: &Path, flags: MsFlags) -> Result<(), KernelError> {
-    let flags = flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
-    mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(errno("remount", path))
+    let flags = mount_flags(flags) | MountFlags::BIND | MountFlags::REMOUNT;
+    // An empty path as source is none.
+    let mount = Mount::builder().fstype(NO_TYPE).flags(flags).mount("", path);
+    mount.map(drop).map_err(at("remount", path))
 }
 
 /// `-p` replays the journal and repairs what is safe; it does nothing to a clean file system.
