@@ -1,8 +1,8 @@
 //! Puts the parts together.
 
 use csi_aws::{Config, ConnectError, Ec2};
-use csi_controller::args::{Args, AwsArgs, Driver, EbsArgs};
-use csi_controller::ebs::EbsController;
+use csi_controller::args::{AwsArgs, EbsArgs};
+use csi_controller::ebs::{EbsController, Settings};
 use csi_core::{Chain, EBS_DRIVER_NAME, EBS_EXPANSION, EBS_SERVICES};
 use csi_imds::ImdsError;
 use csi_proto::csi::controller_server::ControllerServer;
@@ -29,19 +29,13 @@ pub(crate) enum AppError {
 }
 
 /// Runs the plugin until it is asked to end.
-pub(crate) async fn run(args: Args) -> Result<(), AppError> {
-    match args.driver {
-        Driver::Ebs(args) => run_ebs(*args).await,
-    }
-}
-
-async fn run_ebs(args: EbsArgs) -> Result<(), AppError> {
+pub(crate) async fn run_ebs(args: EbsArgs, settings: Settings) -> Result<(), AppError> {
     let stop = shutdown::on_signal()?;
     let metrics = Metrics::new("aws_ebs_csi");
     let config = aws_config(&args.aws).await?;
     let ec2 = metrics.register(|registry| Ec2::connect(&config, registry))?;
     tokio::spawn(say_broken_link(ec2.clone()));
-    let controller = EbsController::new(ec2, args.settings());
+    let controller = EbsController::new(ec2, settings);
     let identity =
         Identity::new(EBS_DRIVER_NAME, env!("CARGO_PKG_VERSION"), &EBS_SERVICES, &EBS_EXPANSION);
     let routes = Routes::new(identity.into_service())

@@ -4,7 +4,7 @@
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use csi_core::Invalid;
-use csi_core::ebs::Tags;
+use csi_core::parameters::{InvalidTags, tags};
 use csi_imds::ImdsEndpoint;
 use csi_serve::ServeArgs;
 
@@ -80,9 +80,15 @@ pub struct AwsArgs {
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Volumes")]
 struct VolumeArgs {
-    /// Tags for everything that is made: key1=value1,key2=value2
-    #[arg(long, value_parser = parse_tags, default_value = "", hide_default_value = true)]
-    extra_tags: Tags,
+    /// Tags for everything that is made: key1=value1,key2=value2; on volumes the values are
+    /// templates
+    #[arg(long, default_value = "", hide_default_value = true)]
+    extra_tags: String,
+
+    /// Leave out tags that are reserved or malformed, with a line in the log, instead of refusing
+    /// the volume or the snapshot
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    warn_on_invalid_tag: Option<bool>,
 
     /// Id of the cluster, for the tags that name it
     #[arg(long, value_name = "ID")]
@@ -108,19 +114,22 @@ struct IgnoredArgs {
 
 impl EbsArgs {
     /// What the controller is to do.
-    #[must_use]
-    pub fn settings(&self) -> Settings {
-        Settings {
-            extra_tags: self.volumes.extra_tags.clone(),
+    ///
+    /// # Errors
+    /// An argument that breaks a rule which clap does not know.
+    pub fn settings(&self) -> Result<Settings, Invalid> {
+        let invalid_tags = match self.volumes.warn_on_invalid_tag {
+            Some(true) => InvalidTags::Skip,
+            Some(false) | None => InvalidTags::Refuse,
+        };
+        let extra_tags = &self.volumes.extra_tags;
+        Ok(Settings {
+            extra_tags: tags::parse_list("--extra-tags", extra_tags, invalid_tags)?,
+            invalid_tags,
             cluster_id: self.volumes.k8s_tag_cluster_id.clone().filter(|id| !id.is_empty()),
             list_volumes: self.volumes.list_volumes.unwrap_or_default(),
-        }
+        })
     }
-}
-
-/// Reads tags as the driver that this one replaces does.
-fn parse_tags(text: &str) -> Result<Tags, Invalid> {
-    csi_core::parameters::tags::parse_list("--extra-tags", text)
 }
 
 #[cfg(test)]
@@ -144,7 +153,7 @@ mod tests {
             "--k8s-tag-cluster-id=blue",
         ])
         .unwrap();
-        let settings = args.settings();
+        let settings = args.settings().unwrap();
         assert_eq!(settings.cluster_id.as_deref(), Some("blue"));
         assert_eq!(settings.extra_tags.get("team").map(String::as_str), Some("storage"));
         assert_eq!(settings.extra_tags.len(), 2);
@@ -158,15 +167,27 @@ mod tests {
             ("--list-volumes=true", true),
             ("--list-volumes=false", false),
         ] {
-            assert_eq!(parse(&[argument]).unwrap().settings().list_volumes, asked, "{argument}");
+            assert_eq!(
+                parse(&[argument]).unwrap().settings().unwrap().list_volumes,
+                asked,
+                "{argument}"
+            );
         }
     }
 
     #[test]
     fn a_tag_that_is_none_or_is_reserved_is_refused_by_name() {
         for tag in ["team", "CSIVolumeName=x", "kubernetes.io/cluster/a=owned"] {
-            let error = parse(&[&format!("--extra-tags={tag}")]).unwrap_err().to_string();
-            assert!(error.contains("--extra-tags"), "{error}");
+            let args = parse(&[&format!("--extra-tags={tag}")]).unwrap();
+            assert_eq!(args.settings().unwrap_err().field, "--extra-tags");
         }
+    }
+
+    #[test]
+    fn an_invalid_tag_is_left_out_on_request() {
+        let args = parse(&["--extra-tags=CSIVolumeName=x,a=b", "--warn-on-invalid-tag"]).unwrap();
+        let settings = args.settings().unwrap();
+        assert_eq!(settings.extra_tags.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(settings.invalid_tags, InvalidTags::Skip);
     }
 }

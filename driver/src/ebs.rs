@@ -25,6 +25,7 @@ use std::time::Duration;
 use csi_core::ebs::{
     Ebs, Instance, Modification, Snapshot, SnapshotQuery, Tags, Volume, VolumeQuery,
 };
+use csi_core::parameters::InvalidTags;
 use csi_core::{ApiError, InstanceId, Operations, SnapshotId, SnapshotName, VolumeId, VolumeName};
 use tokio::time::Instant;
 
@@ -37,8 +38,10 @@ use recent::Recent;
 /// What the operator of the driver decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// Tags on everything the driver makes.
+    /// Tags on everything the driver makes. On volumes their values are templates.
     pub extra_tags: Tags,
+    /// What becomes of tags that users got wrong.
+    pub invalid_tags: InvalidTags,
     /// Id of the Kubernetes cluster, for the tags that name it.
     pub cluster_id: Option<String>,
     /// Whether `ListVolumes` is served. The attacher asks for it every minute and publishes again

@@ -20,9 +20,16 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let Driver::Ebs(ebs) = &args.driver;
+    let Driver::Ebs(ebs) = args.driver;
     telemetry::init(ebs.serve.logging_format, ebs.serve.verbosity);
-    match runtime::run(app::run(args)) {
+    let settings = match ebs.settings() {
+        Ok(settings) => settings,
+        Err(invalid) => {
+            error!(%invalid, "wrong command line");
+            return ExitCode::from(64);
+        }
+    };
+    match runtime::run(app::run_ebs(*ebs, settings)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             error!(error = %Chain(&error), "ended");

@@ -8,6 +8,7 @@ pub mod class;
 pub mod mutable;
 pub mod snapshot;
 pub mod tags;
+pub mod template;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::rpc_error::Invalid;
 pub use class::ClassParameters;
 pub use mutable::MutableParameters;
 pub use snapshot::SnapshotParameters;
+pub use tags::InvalidTags;
 
 /// How a parameter's key is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,25 @@ pub struct Parameter<T> {
     pub(crate) apply: fn(&mut T, &Given<'_>) -> Result<(), Invalid>,
 }
 
+/// What the provisioner tells of the claim that a volume is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claim {
+    /// Name of the `PersistentVolumeClaim`.
+    pub pvc_name: Option<String>,
+    /// Namespace of the `PersistentVolumeClaim`.
+    pub pvc_namespace: Option<String>,
+    /// Name of the `PersistentVolume`.
+    pub pv_name: Option<String>,
+}
+
+impl Claim {
+    /// The variables of templates, in the order of [`template::VOLUME_VARIABLES`].
+    #[must_use]
+    pub fn values(&self) -> template::Values<'_> {
+        [self.pvc_name.as_deref(), self.pvc_namespace.as_deref(), self.pv_name.as_deref()]
+    }
+}
+
 /// A parameter as the user wrote it.
 #[derive(Debug)]
 pub(crate) struct Given<'a> {
@@ -50,6 +71,8 @@ pub(crate) struct Given<'a> {
     pub(crate) key: &'a str,
     /// The value.
     pub(crate) value: &'a str,
+    /// What becomes of an invalid tag.
+    pub(crate) invalid_tags: InvalidTags,
 }
 
 impl Given<'_> {
@@ -103,17 +126,19 @@ impl<T> Parameter<T> {
     }
 }
 
-/// Parses parameters by a table. Parameters are applied in the order of their keys, so that the
-/// result does not depend on chance.
+/// Parses parameters by a table into `parsed`. Parameters are applied in the order of their keys, so
+/// that the result does not depend on chance, and `csi.storage.k8s.io/pvc/name` is known when
+/// `tagSpecification` needs it.
 ///
 /// # Errors
 /// A key that the table does not have, a key given twice in different capitalisation, a value
 /// that breaks the parameter's rule.
-pub(crate) fn parse<T: Default>(
+pub(crate) fn parse<T>(
     table: &'static [Parameter<T>],
+    mut parsed: T,
     parameters: &BTreeMap<String, String>,
+    invalid_tags: InvalidTags,
 ) -> Result<T, Invalid> {
-    let mut parsed = T::default();
     let mut seen: BTreeMap<&'static str, &str> = BTreeMap::new();
     for (key, value) in parameters {
         let Some(parameter) = table.iter().find(|parameter| parameter.is_named(key)) else {
@@ -124,7 +149,7 @@ pub(crate) fn parse<T: Default>(
         {
             return Err(Invalid::new(key.as_str(), format!("is the same parameter as {other:?}")));
         }
-        (parameter.apply)(&mut parsed, &Given { key, value })?;
+        (parameter.apply)(&mut parsed, &Given { key, value, invalid_tags })?;
     }
     Ok(parsed)
 }

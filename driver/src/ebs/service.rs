@@ -179,7 +179,7 @@ impl<C: Ebs> EbsController<C> {
         message: csi::CreateVolumeRequest,
     ) -> Result<csi::CreateVolumeResponse, RpcError> {
         let source = message.volume_content_source.clone();
-        let request = CreateVolume::try_from(message)?;
+        let request = CreateVolume::parse(message, self.shared.settings.invalid_tags)?;
         let key = Key::VolumeName(request.name.clone());
         let work = create::create(Arc::clone(&self.shared), request);
         let created = self.shared.operations.run(key, work).await?;
@@ -271,7 +271,7 @@ impl<C: Ebs> EbsController<C> {
         &self,
         message: csi::CreateSnapshotRequest,
     ) -> Result<csi::CreateSnapshotResponse, RpcError> {
-        let request = CreateSnapshot::try_from(message)?;
+        let request = CreateSnapshot::parse(&message, self.shared.settings.invalid_tags)?;
         let key = Key::SnapshotName(request.name.clone());
         let work = snapshot::create(Arc::clone(&self.shared), request);
         let made = self.shared.operations.run(key, work).await?;

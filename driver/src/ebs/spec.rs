@@ -124,7 +124,7 @@ impl Spec {
                 .initialization_rate
                 .filter(|_rate| matches!(request.source, Some(VolumeSource::Snapshot(_)))),
             multi_attach,
-            tags: tags::of_volume(&request.name, class, settings),
+            tags: tags::of_volume(&request.name, class, settings)?,
             volume_type,
         })
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Match, Parameter, tags};
+use super::template::VOLUME_VARIABLES;
+use super::{Claim, InvalidTags, Match, Parameter, tags};
 use crate::capability::{Access, Capability, FsType};
 use crate::ebs::Tags;
 use crate::rpc_error::Invalid;
@@ -30,12 +31,8 @@ pub struct ClassParameters {
     pub initialization_rate: Option<u32>,
     /// How to make the file system, by volume context key.
     pub format: Format,
-    /// Name of the `PersistentVolumeClaim`.
-    pub pvc_name: Option<String>,
-    /// Namespace of the `PersistentVolumeClaim`.
-    pub pvc_namespace: Option<String>,
-    /// Name of the `PersistentVolume`.
-    pub pv_name: Option<String>,
+    /// The claim that the volume is for.
+    pub claim: Claim,
     /// Tags that the user adds.
     pub tags: Tags,
 }
@@ -187,7 +184,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         default: "not set",
         meaning: "Becomes the tag kubernetes.io/created-for/pvc/name.",
         apply: |class, given| {
-            class.pvc_name = given.text();
+            class.claim.pvc_name = given.text();
             Ok(())
         },
     },
@@ -198,7 +195,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         default: "not set",
         meaning: "Becomes the tag kubernetes.io/created-for/pvc/namespace.",
         apply: |class, given| {
-            class.pvc_namespace = given.text();
+            class.claim.pvc_namespace = given.text();
             Ok(())
         },
     },
@@ -209,20 +206,18 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         default: "not set",
         meaning: "Becomes the tag kubernetes.io/created-for/pv/name.",
         apply: |class, given| {
-            class.pv_name = given.text();
+            class.claim.pv_name = given.text();
             Ok(())
         },
     },
     Parameter {
         key: "tagSpecification",
         matching: Match::Prefix,
-        accepts: "key=value",
+        accepts: "key=template",
         default: "not set",
         meaning: "Adds a tag. Several are told apart by what follows, tagSpecification_1.",
         apply: |class, given| {
-            let (key, value) = tags::parse_tag(given.key, given.value)?;
-            class.tags.insert(key, value);
-            Ok(())
+            tags::add(&mut class.tags, given, VOLUME_VARIABLES, class.claim.values())
         },
     },
     ignored("fsType", "Read by the provisioner; csi.storage.k8s.io/fstype is its newer name."),
@@ -268,8 +263,11 @@ impl ClassParameters {
     ///
     /// # Errors
     /// The first parameter that is unknown or breaks its rule, by name.
-    pub fn parse(parameters: &BTreeMap<String, String>) -> Result<Self, Invalid> {
-        let parsed: Self = super::parse(CLASS, parameters)?;
+    pub fn parse(
+        parameters: &BTreeMap<String, String>,
+        invalid_tags: InvalidTags,
+    ) -> Result<Self, Invalid> {
+        let parsed = super::parse(CLASS, Self::default(), parameters, invalid_tags)?;
         if parsed.iops.is_some() && parsed.iops_per_gib.is_some() {
             return Err(Invalid::new("iopsPerGB", "must not be set together with iops"));
         }

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Match, Parameter, tags};
+use super::template::VOLUME_VARIABLES;
+use super::{Claim, Given, InvalidTags, Match, Parameter, tags};
 use crate::ebs::Tags;
 use crate::rpc_error::Invalid;
 
@@ -25,6 +26,8 @@ pub struct MutableParameters {
     pub tags: Tags,
     /// Keys of tags to delete.
     pub deleted_tags: BTreeSet<String>,
+    /// The claim that the volume is for.
+    pub claim: Claim,
 }
 
 /// A `VolumeAttributesClass`'s parameters.
@@ -98,13 +101,11 @@ pub static MUTABLE: &[Parameter<MutableParameters>] = &[
     Parameter {
         key: "tagSpecification",
         matching: Match::Prefix,
-        accepts: "key=value",
+        accepts: "key=template",
         default: "",
         meaning: "Adds or overwrites a tag.",
         apply: |mutable, given| {
-            let (key, value) = tags::parse_tag(given.key, given.value)?;
-            mutable.tags.insert(key, value);
-            Ok(())
+            tags::add(&mut mutable.tags, given, VOLUME_VARIABLES, mutable.claim.values())
         },
     },
     Parameter {
@@ -119,20 +120,31 @@ pub static MUTABLE: &[Parameter<MutableParameters>] = &[
             Ok(())
         },
     },
-    metadata("csi.storage.k8s.io/pvc/name"),
-    metadata("csi.storage.k8s.io/pvc/namespace"),
-    metadata("csi.storage.k8s.io/pv/name"),
+    metadata("csi.storage.k8s.io/pvc/name", "Variable .PVCName of templates.", |mutable, given| {
+        mutable.claim.pvc_name = given.text();
+        Ok(())
+    }),
+    metadata(
+        "csi.storage.k8s.io/pvc/namespace",
+        "Variable .PVCNamespace of templates.",
+        |mutable, given| {
+            mutable.claim.pvc_namespace = given.text();
+            Ok(())
+        },
+    ),
+    metadata("csi.storage.k8s.io/pv/name", "Variable .PVName of templates.", |mutable, given| {
+        mutable.claim.pv_name = given.text();
+        Ok(())
+    }),
 ];
 
-const fn metadata(key: &'static str) -> Parameter<MutableParameters> {
-    Parameter {
-        key,
-        matching: Match::AnyCase,
-        accepts: "set by the resizer",
-        default: "",
-        meaning: "Not used.",
-        apply: |_mutable, _given| Ok(()),
-    }
+const fn metadata(
+    key: &'static str,
+    meaning: &'static str,
+    apply: fn(&mut MutableParameters, &Given<'_>) -> Result<(), Invalid>,
+) -> Parameter<MutableParameters> {
+    let accepts = "set by the resizer";
+    Parameter { key, matching: Match::AnyCase, accepts, default: "", meaning, apply }
 }
 
 impl MutableParameters {
@@ -141,7 +153,20 @@ impl MutableParameters {
     /// # Errors
     /// The first parameter that is unknown or breaks its rule, by name.
     pub fn parse(parameters: &BTreeMap<String, String>) -> Result<Self, Invalid> {
-        let parsed: Self = super::parse(MUTABLE, parameters)?;
+        Self::parse_for(Claim::default(), parameters, InvalidTags::Refuse)
+    }
+
+    /// The same for a volume that is being made for a claim.
+    ///
+    /// # Errors
+    /// As [`MutableParameters::parse`].
+    pub fn parse_for(
+        claim: Claim,
+        parameters: &BTreeMap<String, String>,
+        invalid_tags: InvalidTags,
+    ) -> Result<Self, Invalid> {
+        let parsed = Self { claim, ..Self::default() };
+        let parsed = super::parse(MUTABLE, parsed, parameters, invalid_tags)?;
         if parsed.iops.is_some() && parsed.iops_per_gib.is_some() {
             return Err(Invalid::new("iopsPerGB", "must not be set together with iops"));
         }
@@ -178,6 +203,15 @@ mod tests {
         assert_eq!((mutable.iops_per_gib, mutable.throughput), (Some(10), Some(150)));
         assert_eq!(mutable.raise_iops_on_modify, Some(true));
         assert!(mutable.tags.contains_key("a") && mutable.deleted_tags.contains("c"));
+    }
+
+    #[test]
+    fn tags_may_be_made_of_the_claims_names() {
+        let mutable = parse(&[
+            ("csi.storage.k8s.io/pvc/name", "data"),
+            ("tagSpecification", "of={{ .PVCName | toUpper }}"),
+        ]);
+        assert_eq!(mutable.unwrap().tags["of"], "DATA");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::capability::Capability;
 use crate::capacity::CapacityRange;
 use crate::ebs::VolumeSource;
 use crate::id::VolumeName;
-use crate::parameters::{ClassParameters, MutableParameters};
+use crate::parameters::{ClassParameters, InvalidTags, MutableParameters};
 use crate::rpc_error::Invalid;
 use crate::topology::ZoneRequirement;
 
@@ -29,18 +29,25 @@ pub struct CreateVolume {
     pub zones: ZoneRequirement,
 }
 
-impl TryFrom<csi::CreateVolumeRequest> for CreateVolume {
-    type Error = BadRequest;
-
-    fn try_from(message: csi::CreateVolumeRequest) -> Result<Self, BadRequest> {
+impl CreateVolume {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// A field that breaks a rule, or a source that cannot exist.
+    pub fn parse(
+        message: csi::CreateVolumeRequest,
+        invalid_tags: InvalidTags,
+    ) -> Result<Self, BadRequest> {
         let name = name(&message.name)?;
         let capabilities = Capability::parse_all(&message.volume_capabilities)?;
         for capability in &capabilities {
             capability.check_ebs()?;
         }
         let range = CapacityRange::parse(message.capacity_range.as_ref())?;
-        let class = ClassParameters::parse(&message.parameters)?;
-        let mutable = MutableParameters::parse(&message.mutable_parameters)?;
+        let class = ClassParameters::parse(&message.parameters, invalid_tags)?;
+        let claim = class.claim.clone();
+        let mutable =
+            MutableParameters::parse_for(claim, &message.mutable_parameters, invalid_tags)?;
         class.check_format(&capabilities)?;
         let zones = ZoneRequirement::parse(message.accessibility_requirements.as_ref())?;
         let class = overlay(class, mutable);
@@ -102,6 +109,10 @@ mod tests {
         }
     }
 
+    fn parse(message: csi::CreateVolumeRequest) -> Result<CreateVolume, BadRequest> {
+        CreateVolume::parse(message, InvalidTags::Refuse)
+    }
+
     fn map(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
@@ -113,12 +124,29 @@ mod tests {
             mutable_parameters: map(&[("type", "gp3"), ("iops", "5000")]),
             ..message()
         };
-        let class = CreateVolume::try_from(message).unwrap().class;
+        let class = parse(message).unwrap().class;
         assert_eq!(class.volume_type.as_deref(), Some("gp3"));
         assert_eq!(
             (class.iops, class.iops_per_gib, class.throughput),
             (Some(5000), None, Some(200))
         );
+    }
+
+    #[test]
+    fn tags_of_both_classes_are_made_of_the_claims_names_and_invalid_ones_may_be_left_out() {
+        let message = csi::CreateVolumeRequest {
+            parameters: map(&[
+                ("csi.storage.k8s.io/pvc/name", "data"),
+                ("tagSpecification_1", "a={{ .PVCName }}"),
+                ("tagSpecification_2", "b={{ .Nobody }}"),
+            ]),
+            mutable_parameters: map(&[("tagSpecification_1", "c={{ .PVCName | toUpper }}")]),
+            ..message()
+        };
+        let error = parse(message.clone()).unwrap_err();
+        assert!(error.to_string().starts_with("tagSpecification_2:"), "{error}");
+        let tags = CreateVolume::parse(message, InvalidTags::Skip).unwrap().class.tags;
+        assert_eq!(tags, map(&[("a", "data"), ("c", "DATA")]));
     }
 
     #[test]
@@ -133,17 +161,17 @@ mod tests {
             parameters: map(&[("colour", "red")]),
             ..message()
         };
-        let error = CreateVolume::try_from(bad.clone()).unwrap_err();
+        let error = parse(bad.clone()).unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument);
         let only_source = csi::CreateVolumeRequest { parameters: map(&[]), ..bad };
-        assert_eq!(CreateVolume::try_from(only_source).unwrap_err().code(), Code::NotFound);
+        assert_eq!(parse(only_source).unwrap_err().code(), Code::NotFound);
     }
 
     #[test]
     fn missing_names_and_capabilities_are_refused() {
         let nameless = csi::CreateVolumeRequest { name: String::new(), ..message() };
-        assert!(CreateVolume::try_from(nameless).unwrap_err().to_string().starts_with("name:"));
+        assert!(parse(nameless).unwrap_err().to_string().starts_with("name:"));
         let incapable = csi::CreateVolumeRequest { volume_capabilities: vec![], ..message() };
-        assert_eq!(CreateVolume::try_from(incapable).unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(parse(incapable).unwrap_err().code(), Code::InvalidArgument);
     }
 }

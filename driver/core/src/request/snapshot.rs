@@ -4,7 +4,7 @@ use csi_proto::csi;
 
 use super::{BadRequest, name, present};
 use crate::id::{SnapshotId, SnapshotName, VolumeId};
-use crate::parameters::SnapshotParameters;
+use crate::parameters::{InvalidTags, SnapshotParameters};
 
 /// `CreateSnapshot`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,13 +17,18 @@ pub struct CreateSnapshot {
     pub parameters: SnapshotParameters,
 }
 
-impl TryFrom<csi::CreateSnapshotRequest> for CreateSnapshot {
-    type Error = BadRequest;
-
-    fn try_from(message: csi::CreateSnapshotRequest) -> Result<Self, BadRequest> {
+impl CreateSnapshot {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// A field that breaks a rule, or a volume that cannot exist.
+    pub fn parse(
+        message: &csi::CreateSnapshotRequest,
+        invalid_tags: InvalidTags,
+    ) -> Result<Self, BadRequest> {
         let name = name(&message.name)?;
         let volume = present("source_volume_id", &message.source_volume_id)?;
-        let parameters = SnapshotParameters::parse(&message.parameters)?;
+        let parameters = SnapshotParameters::parse(&message.parameters, invalid_tags)?;
         Ok(Self { name, volume: volume.parse()?, parameters })
     }
 }

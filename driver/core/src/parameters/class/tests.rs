@@ -7,7 +7,7 @@ use test_case::test_case;
 
 fn parse(pairs: &[(&str, &str)]) -> Result<ClassParameters, Invalid> {
     let map = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    ClassParameters::parse(&map)
+    ClassParameters::parse(&map, InvalidTags::Refuse)
 }
 
 #[test]
