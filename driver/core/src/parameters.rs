@@ -6,6 +6,7 @@
 
 pub mod class;
 pub mod mutable;
+pub mod page;
 pub mod snapshot;
 pub mod tags;
 pub mod template;
@@ -158,3 +159,6 @@ fn unknown<T>(table: &[Parameter<T>]) -> String {
     let known: Vec<&str> = table.iter().map(|parameter| parameter.key).collect();
     format!("is not a known parameter; known are {}", known.join(", "))
 }
+
+#[cfg(test)]
+mod cases;

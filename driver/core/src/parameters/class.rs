@@ -58,7 +58,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "a whole number; 0 and below mean not set",
         default: "EC2's default for the type",
-        meaning: "IOPS. Lowered to what the type grants for the volume's size.",
+        meaning: "IOPS. More than the type has or grants for the size is lowered; fewer than its minimum is refused.",
         apply: |class, given| {
             class.iops = given.number()?;
             Ok(())
@@ -69,7 +69,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "a whole number; 0 and below mean not set",
         default: "not set",
-        meaning: "IOPS for each GiB of the volume. Not together with iops.",
+        meaning: "IOPS for each GiB of the volume, remembered in a tag. Limits as for iops. Not together with it.",
         apply: |class, given| {
             class.iops_per_gib = given.number()?;
             Ok(())
@@ -80,7 +80,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "true or false",
         default: "false",
-        meaning: "Lifts IOPS below the type's minimum to it.",
+        meaning: "Lifts IOPS below the type's minimum to it instead of refusing them.",
         apply: |class, given| {
             class.lift_iops = given.flag()?;
             Ok(())
@@ -91,7 +91,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "true or false",
         default: "not set",
-        meaning: "Keeps the ratio of iopsPerGB when the volume is expanded.",
+        meaning: "Keeps the ratio of iopsPerGB when the volume is expanded; remembered in a tag.",
         apply: |class, given| {
             class.raise_iops_on_modify = Some(given.flag()?);
             Ok(())
@@ -102,7 +102,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "a whole number of MiB/s; 0 and below mean not set",
         default: "EC2's default for the type",
-        meaning: "Throughput.",
+        meaning: "Throughput in MiB/s, gp3 only. Needs the IOPS that the type asks for it.",
         apply: |class, given| {
             class.throughput = given.number()?;
             Ok(())
@@ -113,7 +113,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "true or false",
         default: "false",
-        meaning: "Encrypts the volume.",
+        meaning: "Encrypts the volume. A copy of a volume is encrypted as its source; there false is refused.",
         apply: |class, given| {
             class.encrypted = Some(given.flag()?);
             Ok(())
@@ -124,7 +124,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "ARN, id or alias of a KMS key",
         default: "the account's default key",
-        meaning: "Key to encrypt with; implies encrypted.",
+        meaning: "Key to encrypt with; implies encrypted. For a copy of a volume it must be the source's.",
         apply: |class, given| {
             class.kms_key = given.text();
             Ok(())
@@ -135,16 +135,16 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "a whole number of MiB/s; 0 and below mean not set",
         default: "not set",
-        meaning: "Rate at which a volume made from a snapshot is filled in the background.",
+        meaning: "Rate in MiB/s at which a volume made from a snapshot is filled in the background; no effect on others. EC2 takes 100 to 300.",
         apply: |class, given| {
             class.initialization_rate = given.number()?;
             Ok(())
         },
     },
-    option("blockSize", "Block size of the file system.", |class, given| {
+    option("blockSize", "Block size of the file system, in bytes.", |class, given| {
         set(&mut class.format, "blocksize", given.alphanumeric()?)
     }),
-    option("inodeSize", "Size of an inode.", |class, given| {
+    option("inodeSize", "Size of an inode, in bytes.", |class, given| {
         set(&mut class.format, "inodesize", given.alphanumeric()?)
     }),
     option("bytesPerInode", "Bytes for each inode; ext3 and ext4 only.", |class, given| {
@@ -153,7 +153,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
     option("numberOfInodes", "Number of inodes; ext3 and ext4 only.", |class, given| {
         set(&mut class.format, "numberofinodes", given.alphanumeric()?)
     }),
-    option("ext4ClusterSize", "Cluster size; needs ext4BigAlloc.", |class, given| {
+    option("ext4ClusterSize", "Cluster size in bytes; needs ext4BigAlloc.", |class, given| {
         set(&mut class.format, "ext4clustersize", given.alphanumeric()?)
     }),
     Parameter {
@@ -301,7 +301,19 @@ impl ClassParameters {
     }
 }
 
-fn knows(fs_type: FsType, key: &str) -> bool {
+/// The format options as documented, and their keys in the volume context.
+pub(super) const FORMAT_OPTIONS: [(&str, &str); 7] = [
+    ("blockSize", "blocksize"),
+    ("inodeSize", "inodesize"),
+    ("bytesPerInode", "bytesperinode"),
+    ("numberOfInodes", "numberofinodes"),
+    ("ext4BigAlloc", "ext4bigalloc"),
+    ("ext4ClusterSize", "ext4clustersize"),
+    ("ext4EncryptionSupport", "ext4encryptionsupport"),
+];
+
+/// Whether mkfs of that file system takes the option.
+pub(super) fn knows(fs_type: FsType, key: &str) -> bool {
     match fs_type {
         FsType::Ext4 => true,
         FsType::Ext3 => !key.starts_with("ext4"),

@@ -10,9 +10,11 @@ use crate::rpc_error::Invalid;
 /// Tag with the cluster's name, on which IAM policies of one cluster depend.
 pub const CLUSTER_NAME_TAG: &str = "ebs.csi.aws.com/cluster-name";
 
-const RESERVED_KEYS: [&str; 4] =
+/// Keys that are the driver's own.
+pub(super) const RESERVED_KEYS: [&str; 4] =
     [VOLUME_NAME_TAG, SNAPSHOT_NAME_TAG, CLUSTER_NAME_TAG, MANAGED_TAG];
-const RESERVED_PREFIXES: [&str; 3] = ["kubernetes.io", "ebs.csi.aws.com/", "aws:"];
+/// Beginnings of keys that are the driver's, Kubernetes' or AWS's own.
+pub(super) const RESERVED_PREFIXES: [&str; 3] = ["kubernetes.io", "ebs.csi.aws.com/", "aws:"];
 
 /// What becomes of a tag that is reserved, malformed or a template that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
