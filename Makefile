@@ -12,15 +12,16 @@ help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: prepare ## Take one volume through its whole life, on a real NVMe disk in a guest machine
-	@cargo build --quiet --bins
-	@cargo run --quiet -p sanity-tests --bin demo
+	@echo "demo: building (the AWS SDK takes minutes the first time)"
+	@cargo build --workspace --bins
+	@cargo run --quiet --bin demo
 
 test: prepare ## Pass every test: units, simulator, kernel, guest, official csi-sanity
 	@sanity-tests/run-tests.sh
 
 # The plugins are built by themselves, so that nothing of the harness is compiled into them.
 bench: prepare ## Measure the release binaries beside the limit and PEER_EBS_DRIVER; BENCH=--quick is shorter
-	@cargo build --release --quiet -p csi-controller -p csi-node -p csi-sim --bins
+	@cargo build --release -p csi-controller -p csi-node -p csi-sim --bins
 	@cargo run --release --quiet -p sanity-tests --bin bench -- $(BENCH)
 
 lint: ## Check formatting, lints, and licences and advisories of dependencies

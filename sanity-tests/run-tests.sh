@@ -8,7 +8,7 @@ trap 'rm -f "$log"' EXIT
 started=$SECONDS
 
 echo "test: building (the AWS SDK takes minutes the first time)"
-cargo build --workspace --bins --tests --quiet || { echo "0 passed, 1 failed"; exit 1; }
+cargo build --workspace --bins --tests || { echo "0 passed, 1 failed"; exit 1; }
 echo "test: built after $((SECONDS - started)) s"
 
 cargo test --workspace --no-fail-fast -- --nocapture "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
