@@ -22,6 +22,21 @@ pub trait GrpcCode: Error {
     }
 }
 
+/// Whether the sidecars take a code for the end: nothing was done, and nothing will be. Source:
+/// `checkError` of external-provisioner, `isFinalError` of external-attacher and
+/// external-snapshotter.
+#[must_use]
+pub fn is_final(code: Code) -> bool {
+    !matches!(code, Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable | Code::Aborted)
+}
+
+/// The code for a call that cannot tell whether an earlier one had an effect: ABORTED instead of
+/// what would be the end.
+#[must_use]
+pub fn open(code: Code) -> Code {
+    if is_final(code) { Code::Aborted } else { code }
+}
+
 /// A request field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {rule}")]

@@ -16,7 +16,8 @@ use std::time::Duration;
 use csi_core::ebs::{Ebs, SnapshotState, Volume, VolumeSource, VolumeState};
 use csi_core::facts::READ_LAG_BOUND;
 use csi_core::request::CreateVolume as Request;
-use csi_core::{ApiError, ErrorKind, VolumeId, Zone};
+use csi_core::rpc_error::is_final;
+use csi_core::{ApiError, ErrorKind, GrpcCode, VolumeId, Zone};
 use tokio::time::Instant;
 
 pub(crate) use error::{CreateVolumeError, Death};
@@ -48,15 +49,24 @@ pub(super) async fn create<C: Ebs>(
     shared: Arc<Shared<C>>,
     request: Request,
 ) -> Result<Created, CreateVolumeError> {
-    let until = Instant::now() + BOUND;
-    let source = observe_source(&shared, request.source.as_ref(), until).await?;
-    let spec = Spec::resolve(&request, source.as_ref(), &shared.settings)?;
-    let zones = match source.and_then(|source| source.zone) {
-        Some(zone) => vec![zone],
-        None => zones(&shared, &spec, until).await?,
+    let began = Instant::now();
+    let until = began + BOUND;
+    let (source, gone) = match observe_source(&shared, request.source.as_ref(), until).await {
+        Err(gone @ CreateVolumeError::NoSource { .. }) => (None, Some(gone)),
+        source => (source?, None),
     };
-    let maker = Maker { shared, spec, until };
-    let volume = maker.make(&zones).await?;
+    let spec = Spec::resolve(&request, source.as_ref(), &shared.settings)?;
+    let maker = Maker { shared, spec, began, until };
+    let volume = match gone {
+        Some(gone) => maker.made_before(gone).await?,
+        None => {
+            let zones = match source.and_then(|source| source.zone) {
+                Some(zone) => vec![zone],
+                None => zones(&maker.shared, &maker.spec, until).await?,
+            };
+            maker.make(&zones).await?
+        }
+    };
     let volume = maker.finish(volume).await?;
     Ok(Created { volume, spec: maker.spec })
 }
@@ -128,27 +138,22 @@ enum Tried {
 struct Maker<C> {
     shared: Arc<Shared<C>>,
     spec: Spec,
+    began: Instant,
     until: Instant,
 }
 
 impl<C: Ebs> Maker<C> {
     /// Walks the tokens of the name from the first; nothing is remembered between calls.
     async fn make(&self, zones: &[Zone]) -> Result<Volume, CreateVolumeError> {
-        let began = Instant::now();
         for n in 1..=MOST_TOKENS {
-            if let Tried::Volume(volume) = self.try_token(n, zones, began).await? {
+            if let Tried::Volume(volume) = self.try_token(n, zones).await? {
                 return Ok(*volume);
             }
         }
         Err(CreateVolumeError::TokensSpent { name: self.spec.name.clone() })
     }
 
-    async fn try_token(
-        &self,
-        n: u32,
-        zones: &[Zone],
-        began: Instant,
-    ) -> Result<Tried, CreateVolumeError> {
+    async fn try_token(&self, n: u32, zones: &[Zone]) -> Result<Tried, CreateVolumeError> {
         let mut full = None;
         for zone in zones {
             let call = self.spec.call(token(&self.spec.name, n), zone.clone());
@@ -159,20 +164,25 @@ impl<C: Ebs> Maker<C> {
                 Err(failed) => failed,
             };
             match failed.error.kind {
-                ErrorKind::TokenMismatch => return self.after_mismatch(n, began).await,
-                // Both are checked before the token, so the volume may exist since an earlier call.
-                ErrorKind::ZoneCapacity | ErrorKind::Quota => {
+                ErrorKind::TokenMismatch => return self.after_mismatch(n).await,
+                // It is checked before the token, so the volume may exist since an earlier call.
+                // Another zone is at hand, so this is not the place to wait for reads.
+                ErrorKind::ZoneCapacity => {
                     if let Some(volume) = self.existing().await? {
                         return Ok(Tried::Volume(Box::new(volume)));
                     }
-                    let try_next = failed.error.kind == ErrorKind::ZoneCapacity;
                     let end = self.refused(failed);
-                    if !try_next || matches!(end, CreateVolumeError::Unknown { .. }) {
+                    if matches!(end, CreateVolumeError::Unknown { .. }) {
                         return Err(end);
                     }
                     full = Some(end);
                 }
-                _ => return Err(self.refused(failed)),
+                // What can never succeed never did.
+                ErrorKind::InvalidParameter => return Err(self.refused(failed)),
+                _ => {
+                    let end = self.refused(failed);
+                    return Ok(Tried::Volume(Box::new(self.made_before(end).await?)));
+                }
             }
         }
         Err(full.unwrap_or(CreateVolumeError::NoZone))
@@ -192,6 +202,22 @@ impl<C: Ebs> Maker<C> {
                 CreateVolumeError::NoSource { id }
             }
             (false, _) => CreateVolumeError::Refused { name, error },
+        }
+    }
+
+    /// The volume that an earlier call, perhaps another process's, made before `end` became the
+    /// answer: the role, the quota or the source may have changed since. `end` is what remains if
+    /// none shows up as long as reads may lag behind that call.
+    async fn made_before(&self, end: CreateVolumeError) -> Result<Volume, CreateVolumeError> {
+        if !is_final(end.code()) {
+            return Err(end);
+        }
+        match self.appears(self.began + READ_LAG_BOUND).await {
+            Ok(found) => found?.ok_or(end),
+            Err(_unseen) => {
+                let name = self.spec.name.clone();
+                Err(CreateVolumeError::Unproved { name, end: Box::new(end) })
+            }
         }
     }
 

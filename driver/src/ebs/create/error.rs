@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use csi_core::rpc_error::open;
 use csi_core::{ApiError, GrpcCode, SnapshotId, VolumeId, VolumeName};
 use tonic::Code;
 
@@ -67,6 +68,15 @@ pub(crate) enum CreateVolumeError {
         /// EC2's answer, or its absence.
         #[source]
         error: ApiError,
+    },
+    /// EC2 refuses by now, and whether an earlier call made the volume cannot be seen.
+    #[error("whether an earlier call created volume {name} is unknown; the next try finds out")]
+    Unproved {
+        /// The name.
+        name: VolumeName,
+        /// What would be the answer if nothing was created.
+        #[source]
+        end: Box<CreateVolumeError>,
     },
     /// The token was used, and its volume is not visible.
     #[error(
@@ -149,12 +159,13 @@ impl GrpcCode for CreateVolumeError {
             // So that the provisioner lets the scheduler choose another zone.
             Self::Unfit(Unfit::SourceZone { .. }) | Self::NoZone => Code::ResourceExhausted,
             Self::NoSource { .. } => Code::NotFound,
-            Self::Source(error) | Self::Zones(error) | Self::Refused { error, .. } => {
-                error.kind.grpc_code()
-            }
+            Self::Refused { error, .. } => error.kind.grpc_code(),
+            // Nothing was done now, but an earlier call may have made the volume.
+            Self::Source(error) | Self::Zones(error) => open(error.kind.grpc_code()),
             Self::SourcePending { .. } => Code::Unavailable,
             Self::Differs { .. } => Code::AlreadyExists,
             Self::Unknown { .. }
+            | Self::Unproved { .. }
             | Self::NotYetSeen { .. }
             | Self::Unfinished { .. }
             | Self::Died { left_over: Some(_), .. } => Code::Aborted,
@@ -205,6 +216,12 @@ mod tests {
         let boxed = Some(Box::new(error.clone()));
         let after = Duration::from_secs(1);
         vec![
+            CreateVolumeError::Source(error.clone()),
+            CreateVolumeError::Zones(error.clone()),
+            CreateVolumeError::Unproved {
+                name: name.clone(),
+                end: Box::new(CreateVolumeError::NoZone),
+            },
             CreateVolumeError::Unknown { name: name.clone(), error },
             CreateVolumeError::NotYetSeen { name, tokens: 1 },
             CreateVolumeError::Unfinished { volume: volume.clone(), after, refusal: boxed.clone() },

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use csi_core::facts::STUCK_ATTACHING;
+use csi_core::rpc_error::is_final;
 use csi_core::{ApiError, ErrorKind, GrpcCode, InstanceId, VolumeId};
 use tonic::Code;
 
@@ -131,12 +132,21 @@ impl GrpcCode for PublishError {
             Self::AttachedElsewhere { .. } => Code::FailedPrecondition,
             Self::NamesTaken { .. } | Self::Undone { .. } | Self::Stuck { .. } => Code::Unavailable,
             Self::Unfinished { error: None, .. } => Code::DeadlineExceeded,
-            // An attachment may exist, so this must not be final.
-            Self::Refused { error, .. } if error.kind == ErrorKind::Unexpected => Code::Unavailable,
+            // These prove that there is no attachment.
+            Self::Refused { error, .. }
+                if matches!(error.kind, ErrorKind::InvalidParameter | ErrorKind::ZoneMismatch) =>
+            {
+                error.kind.grpc_code()
+            }
+            // An attachment may exist, of this call or of an earlier one, and a final code would
+            // tell the attacher that there is nothing to detach.
             Self::Unfinished { error: Some(error), .. }
             | Self::Instance { error, .. }
             | Self::Volume { error, .. }
-            | Self::Refused { error, .. } => error.kind.grpc_code(),
+            | Self::Refused { error, .. } => match error.kind.grpc_code() {
+                code if is_final(code) => Code::Unavailable,
+                code => code,
+            },
         }
     }
 }
