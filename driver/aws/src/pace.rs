@@ -195,7 +195,7 @@ impl Flight<'_> {
         if refused {
             queue.bucket.refused(self.sent, now);
         } else {
-            queue.bucket.accepted();
+            queue.bucket.accepted(self.sent);
             queue.taken = Some(now);
         }
         queue.taken

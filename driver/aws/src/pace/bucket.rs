@@ -2,7 +2,7 @@
 //! tasks; [`super`] holds the queue.
 //!
 //! Until EC2 refuses a call, only the number of calls in flight is bounded, so that a raised quota
-//! pays off at once. From the first refusal on, the bucket is mirrored: burst and refill as
+//! pays off at once; with each call that EC2 takes, one more may be in flight. From the first refusal on, the bucket is mirrored: burst and refill as
 //! documented, the level as counted here. The rate is then raised by a tenth while EC2 takes
 //! everything and lowered when it does not.
 
@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Calls in flight. Eight at EC2's 15 to 300 ms each are far above any default quota.
-const IN_FLIGHT: usize = 8;
-/// Calls in flight beyond the documented burst, before any refusal: each of them may be refused.
+/// Calls in flight at most. Sixteen at EC2's 15 to 300 ms each are far above any default quota, and
+/// a hundred calls at once wait a tenth of a second for their turn at most.
+const IN_FLIGHT: usize = 16;
+/// Calls in flight at first: others of the account may have emptied the bucket.
+const IN_FLIGHT_AT_FIRST: usize = 8;
+/// Calls in flight when the documented burst is used up: each of them may be refused. Those that
+/// are not tell of a raised quota.
 const IN_FLIGHT_BEYOND_BURST: usize = 4;
 /// Tokens left to EC2 after a refusal. Calls at exactly the refill rate would otherwise meet an
 /// empty bucket as soon as one is a millisecond late and the next is not.
@@ -51,6 +55,10 @@ pub(super) struct Bucket {
     rate: f64,
     level: f64,
     counted: Instant,
+    /// Calls that may be in flight.
+    window: usize,
+    /// Since when the window grows with the calls that were sent later and taken.
+    opens: Instant,
     paced: Option<Paced>,
 }
 
@@ -69,20 +77,19 @@ struct Paced {
 impl Bucket {
     /// A full bucket of `burst` tokens with `refill` tokens per second.
     pub(super) fn new(burst: f64, refill: f64, now: Instant) -> Self {
-        Self { burst, refill, rate: refill, level: burst, counted: now, paced: None }
+        let window = IN_FLIGHT_AT_FIRST;
+        let (level, rate, counted, opens) = (burst, refill, now, now);
+        Self { burst, refill, rate, level, counted, window, opens, paced: None }
     }
 
     /// Whether a call may start while `in_flight` others are under way.
     pub(super) fn turn(&mut self, now: Instant, in_flight: usize) -> Turn {
         self.count(now);
         self.forget(now);
-        let Some(paced) = &mut self.paced else {
-            let most = if self.level < 1.0 { IN_FLIGHT_BEYOND_BURST } else { IN_FLIGHT };
-            return if in_flight < most { Turn::Go } else { Turn::AfterLanding };
-        };
-        if in_flight >= IN_FLIGHT {
+        if in_flight >= self.window {
             return Turn::AfterLanding;
         }
+        let Some(paced) = &mut self.paced else { return Turn::Go };
         if self.level >= 1.0 {
             return Turn::Go;
         }
@@ -103,14 +110,23 @@ impl Bucket {
     /// A call started.
     pub(super) fn sent(&mut self, now: Instant) {
         self.count(now);
+        let had_token = self.level >= 1.0;
         self.level -= 1.0;
         if self.paced.is_none() {
             self.level = self.level.max(0.0);
+            if had_token && self.level < 1.0 {
+                self.window = IN_FLIGHT_BEYOND_BURST;
+                // This call is the burst's last.
+                self.opens = now + Duration::from_nanos(1);
+            }
         }
     }
 
-    /// EC2 took a call, whatever it then answered.
-    pub(super) fn accepted(&mut self) {
+    /// EC2 took a call that was sent at `sent`, whatever it then answered.
+    pub(super) fn accepted(&mut self, sent: Instant) {
+        if sent >= self.opens {
+            self.window = (self.window + 1).min(IN_FLIGHT);
+        }
         if let Some(paced) = &mut self.paced {
             paced.refusals_in_a_row = 0;
         }
@@ -119,6 +135,7 @@ impl Bucket {
     /// EC2 refused a call that was sent at `sent`.
     pub(super) fn refused(&mut self, sent: Instant, now: Instant) {
         self.count(now);
+        (self.window, self.opens) = (IN_FLIGHT_AT_FIRST, now);
         let paced = self.paced.get_or_insert_with(|| Paced {
             slowed: now,
             refusals_in_a_row: 0,

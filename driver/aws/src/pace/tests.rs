@@ -162,7 +162,7 @@ async fn a_call_that_ec2_keeps_refusing_fails_after_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_eight_calls_are_in_flight_and_abandoned_ones_give_their_place_away() {
+async fn eight_calls_are_in_flight_at_first_and_abandoned_ones_give_their_place_away() {
     let pacer = Arc::new(Pacer::new(100.0, 5.0));
     let mut stuck = JoinSet::new();
     for _ in 0..20 {
@@ -182,6 +182,28 @@ async fn at_most_eight_calls_are_in_flight_and_abandoned_ones_give_their_place_a
 }
 
 const IN_FLIGHT_SEEN: usize = 8;
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_ec2_takes_let_up_to_sixteen_be_in_flight() {
+    let pacer = Arc::new(Pacer::new(100.0, 5.0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..100 {
+        let pacer = Arc::clone(&pacer);
+        let call = || async {
+            sleep(Duration::from_millis(15)).await;
+            Ok::<_, ApiError>(())
+        };
+        tasks.spawn(async move { pacer.run(call).await });
+    }
+    let started = Instant::now();
+    let mut most = 0;
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap().unwrap();
+        most = most.max(pacer.lock().in_flight);
+    }
+    assert!((15..=16).contains(&most), "{most} in flight");
+    assert!(started.elapsed() <= Duration::from_millis(7 * 15), "{:?}", started.elapsed());
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_volumes_own_snapshot_rate_goes_to_the_caller_and_slows_nobody() {
