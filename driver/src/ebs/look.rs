@@ -17,7 +17,7 @@ mod worker;
 use worker::{Answer, Look};
 
 /// How long a look-up waits for others to join it.
-const WINDOW: Duration = Duration::from_millis(20);
+const WINDOW: Duration = Duration::from_millis(10);
 /// Least time between calls for look-ups: at most 20 in a second.
 const LOOK_UP_GAP: Duration = Duration::from_millis(50);
 
@@ -26,10 +26,12 @@ const LOOK_UP_GAP: Duration = Duration::from_millis(50);
 pub(crate) struct Cadence {
     /// When the first look is worth its call.
     pub(crate) first: Duration,
-    /// Least time between two looks.
+    /// Least time from one look to the next.
     pub(crate) step: Duration,
-    /// How long the looks keep that pace; after it their distance grows with the time passed.
+    /// How long the looks keep that pace.
     pub(crate) steady: Duration,
+    /// After that their distance is this part of the time passed.
+    pub(crate) part: u32,
 }
 
 impl Cadence {
@@ -39,7 +41,7 @@ impl Cadence {
             Some(rest) if !rest.is_zero() => rest,
             _ if elapsed < self.steady => self.step,
             // An operation that takes long already will hardly end in the next instant.
-            _ => self.step.max(elapsed / 5).min(Duration::from_secs(5)),
+            _ => self.step.max(elapsed / self.part).min(Duration::from_secs(5)),
         }
     }
 }

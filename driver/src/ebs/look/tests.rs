@@ -44,6 +44,7 @@ const CADENCE: Cadence = Cadence {
     first: Duration::from_millis(900),
     step: Duration::from_millis(150),
     steady: Duration::from_secs(1),
+    part: 5,
 };
 
 fn soon() -> Instant {

@@ -62,6 +62,7 @@ where
             }
         }
         for looks in batches(&mut pending) {
+            let begun = Instant::now();
             let keys: BTreeSet<K> = looks.iter().map(|look| look.key.clone()).collect();
             let call = Arc::clone(&call);
             // A task of its own, so that a panic in the call is not the end of the worker.
@@ -69,7 +70,7 @@ where
             match tokio::spawn(bounded(Instant::now() + SILENCE, ask)).await {
                 Err(_panicked) => {}
                 Ok(Ok(found)) => {
-                    pace.succeeded();
+                    pace.succeeded(begun);
                     for look in looks {
                         let answer = found.get(&look.key).cloned();
                         // Nobody may be waiting any more.
@@ -137,8 +138,10 @@ impl Pace {
         Some(allowed.map_or(due, |allowed| allowed.max(due)))
     }
 
-    fn succeeded(&mut self) {
-        *self = Self { last: Some(Instant::now()), failures: 0 };
+    /// Counted from its beginning, so that the calls of a second are as many as their distance
+    /// says, whatever each takes.
+    fn succeeded(&mut self, begun: Instant) {
+        *self = Self { last: Some(begun), failures: 0 };
     }
 
     fn failed(&mut self) {
