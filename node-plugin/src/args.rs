@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use csi_core::InstanceId;
+use csi_core::{EBS_DRIVER_NAME, InstanceId};
 use csi_imds::ImdsEndpoint;
+use csi_serve::telemetry::LogFormat;
 use csi_serve::{ServeArgs, parse_duration};
 
 use crate::ebs::Settings;
@@ -18,16 +19,42 @@ use crate::metadata::{SourceName, SourceSettings};
 #[derive(Debug, Parser)]
 #[command(name = "csi-node", version)]
 pub struct Args {
-    /// For which driver.
+    /// What to do.
     #[command(subcommand)]
-    pub driver: Driver,
+    pub command: Command,
 }
 
-/// The drivers.
+/// What the program does.
 #[derive(Debug, Subcommand)]
-pub enum Driver {
+pub enum Command {
     /// Serve the node side of ebs.csi.aws.com
     Ebs(Box<EbsArgs>),
+    /// On a node that is drained or gone, wait until its volumes are detached; else end at once
+    PreStopHook(HookArgs),
+}
+
+/// The command line of `csi-node pre-stop-hook`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct HookArgs {
+    /// Name of this node in Kubernetes
+    #[arg(long, env = "CSI_NODE_NAME", value_name = "NAME")]
+    pub node_name: String,
+
+    /// Driver whose volumes are waited for
+    #[arg(long, default_value = EBS_DRIVER_NAME, value_name = "NAME")]
+    pub driver_name: String,
+
+    /// Longest to wait; without it, until the grace period of the pod is over
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    pub budget: Option<Duration>,
+
+    /// Kubeconfig to use instead of the pod's service account
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Format of the log on stderr
+    #[arg(long, default_value = "text", value_enum, value_name = "FORMAT")]
+    pub logging_format: LogFormat,
 }
 
 /// The command line of `csi-node ebs`.
@@ -39,6 +66,9 @@ pub struct EbsArgs {
     /// Kubelet registration.
     #[command(flatten)]
     pub registration: RegistrationArgs,
+    /// Leave the start-up taint ebs.csi.aws.com/agent-not-ready on this node to others
+    #[arg(long, env = "DISABLE_TAINT_WATCHER", value_parser = FalseyValueParser::new())]
+    pub disable_taint_watcher: bool,
     #[command(flatten)]
     metadata: MetadataArgs,
     #[command(flatten)]
@@ -216,7 +246,10 @@ mod tests {
 
     fn ebs(arguments: &[&str]) -> Result<Box<EbsArgs>, clap::Error> {
         let all = ["csi-node", "ebs"].iter().chain(arguments);
-        Args::try_parse_from(all).map(|Args { driver: Driver::Ebs(args) }| args)
+        Args::try_parse_from(all).map(|args| match args.command {
+            Command::Ebs(args) => args,
+            Command::PreStopHook(_) => panic!("another command"),
+        })
     }
 
     #[test]

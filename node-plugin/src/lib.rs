@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod args;
+pub mod cluster;
 pub mod ebs;
 pub mod format;
 pub mod identity;

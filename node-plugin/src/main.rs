@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use csi_core::Chain;
-use csi_node::args::{Args, Driver};
+use csi_node::args::{Args, Command};
 use csi_serve::{runtime, telemetry};
 use tracing::error;
 
 mod app;
+
+/// What the hook says, it says at the level of the lifecycle.
+const HOOK_VERBOSITY: u8 = 2;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -20,8 +23,10 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let Driver::Ebs(ebs) = &args.driver;
-    telemetry::init(ebs.serve.logging_format, ebs.serve.verbosity);
+    match &args.command {
+        Command::Ebs(ebs) => telemetry::init(ebs.serve.logging_format, ebs.serve.verbosity),
+        Command::PreStopHook(hook) => telemetry::init(hook.logging_format, HOOK_VERBOSITY),
+    }
     match runtime::run(app::run(args)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {

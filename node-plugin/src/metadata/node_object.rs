@@ -7,8 +7,9 @@ use csi_core::id::InvalidId;
 use csi_core::instance::InstanceFacts;
 use csi_core::{InstanceId, Zone, topology};
 use k8s_openapi::api::core::v1::Node;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Api, Client};
+use kube::Api;
+
+use crate::cluster::{self, NoCluster};
 
 const TYPE_LABEL: &str = "node.kubernetes.io/instance-type";
 const REGION_LABEL: &str = "topology.kubernetes.io/region";
@@ -20,16 +21,8 @@ pub enum NodeObjectError {
     #[error("CSI_NODE_NAME is not set, so the node's own object is not known")]
     NoName,
     /// There is no way to the API server.
-    #[error("no access to the API server: no service account")]
-    NoAccount(#[source] kube::config::InClusterError),
-    /// The kubeconfig is of no use.
-    #[error("no access to the API server: kubeconfig {path}")]
-    BadKubeconfig {
-        /// Its path.
-        path: String,
-        /// What is wrong.
-        source: Box<KubeconfigError>,
-    },
+    #[error(transparent)]
+    NoCluster(#[from] NoCluster),
     /// The API server did not give the object.
     #[error("node {name} cannot be read")]
     NotRead {
@@ -69,21 +62,9 @@ pub async fn fetch(
     let name = name.filter(|name| !name.is_empty()).ok_or(NodeObjectError::NoName)?;
     let not_read =
         |source| NodeObjectError::NotRead { name: name.to_owned(), source: Box::new(source) };
-    let client = Client::try_from(config(kubeconfig).await?).map_err(not_read)?;
+    let client = cluster::client(kubeconfig).await?;
     let node = Api::<Node>::all(client).get(name).await.map_err(not_read)?;
     facts(name, node)
-}
-
-async fn config(path: Option<&Path>) -> Result<Config, NodeObjectError> {
-    let Some(path) = path else {
-        return Config::incluster().map_err(NodeObjectError::NoAccount);
-    };
-    let bad = |source| NodeObjectError::BadKubeconfig {
-        path: path.display().to_string(),
-        source: Box::new(source),
-    };
-    let kubeconfig = Kubeconfig::read_from(path).map_err(bad)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(bad)
 }
 
 fn facts(name: &str, node: Node) -> Result<InstanceFacts, NodeObjectError> {
@@ -151,6 +132,6 @@ mod tests {
     #[tokio::test]
     async fn outside_of_a_cluster_the_missing_account_is_named() {
         let error = fetch(Some("n1"), None).await.unwrap_err();
-        assert!(matches!(error, NodeObjectError::NoAccount(_)), "{error}");
+        assert!(matches!(error, NodeObjectError::NoCluster(NoCluster::NoAccount(_))), "{error}");
     }
 }
