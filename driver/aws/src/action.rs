@@ -13,6 +13,8 @@ pub(crate) enum Action {
     ModifyVolume,
     CreateSnapshot,
     DeleteSnapshot,
+    EnableFastSnapshotRestores,
+    LockSnapshot,
     CreateTags,
     DeleteTags,
     DescribeVolumes,
@@ -24,7 +26,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// Every action, in the order of the enum.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::CreateVolume,
         Self::CopyVolumes,
         Self::DeleteVolume,
@@ -33,6 +35,8 @@ impl Action {
         Self::ModifyVolume,
         Self::CreateSnapshot,
         Self::DeleteSnapshot,
+        Self::EnableFastSnapshotRestores,
+        Self::LockSnapshot,
         Self::CreateTags,
         Self::DeleteTags,
         Self::DescribeVolumes,
@@ -53,6 +57,8 @@ impl Action {
             Self::ModifyVolume => "ModifyVolume",
             Self::CreateSnapshot => "CreateSnapshot",
             Self::DeleteSnapshot => "DeleteSnapshot",
+            Self::EnableFastSnapshotRestores => "EnableFastSnapshotRestores",
+            Self::LockSnapshot => "LockSnapshot",
             Self::CreateTags => "CreateTags",
             Self::DeleteTags => "DeleteTags",
             Self::DescribeVolumes => "DescribeVolumes",
@@ -74,6 +80,8 @@ impl Action {
             | Self::ModifyVolume
             | Self::CreateSnapshot
             | Self::DeleteSnapshot
+            | Self::EnableFastSnapshotRestores
+            | Self::LockSnapshot
             | Self::CreateTags
             | Self::DeleteTags => facts::WRITE_BUCKET,
             Self::DescribeVolumes

@@ -1,5 +1,6 @@
 //! EC2 behind the port: how every call is made, timed, counted and logged.
 
+mod calls;
 mod port;
 mod request;
 

@@ -4,12 +4,16 @@
 //! (idempotency, waiting, batching) is written once above it and tested against the simulated
 //! world with paused time. Implementations: the AWS SDK and the simulator.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 
 use crate::api_error::ApiError;
 use crate::capacity::GiB;
 use crate::id::{InstanceId, SnapshotId, SnapshotName, VolumeId, VolumeName};
 use crate::topology::Zone;
+
+pub use snapshot::{CreateSnapshot, LockEnd, LockMode, Snapshot, SnapshotLock, SnapshotState};
 
 /// Tags of an object, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -148,40 +152,6 @@ pub enum ModificationState {
     Failed,
 }
 
-/// A snapshot as `DescribeSnapshots` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Its id.
-    pub id: SnapshotId,
-    /// The volume it was made from; copied snapshots have an arbitrary id, so it may be absent.
-    pub volume: Option<VolumeId>,
-    /// Its state.
-    pub state: SnapshotState,
-    /// Size of the volume it was made from.
-    pub size: GiB,
-    /// When it was started, in milliseconds since 1970.
-    pub started_ms: i64,
-    /// Progress in percent.
-    pub progress: u8,
-    /// Its tags.
-    pub tags: Tags,
-}
-
-/// `status` of `DescribeSnapshots`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SnapshotState {
-    /// Being made. The point in time is fixed already.
-    Pending,
-    /// Ready.
-    Completed,
-    /// Failed.
-    Error,
-    /// In the recycle bin.
-    Recoverable,
-    /// Coming back from the recycle bin.
-    Recovering,
-}
-
 /// `CreateVolume`, or `CopyVolumes` when `source` is a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateVolume {
@@ -233,17 +203,6 @@ pub struct ModifyVolume {
     pub iops: Option<u32>,
     /// New throughput in MiB/s.
     pub throughput: Option<u32>,
-}
-
-/// `CreateSnapshot`. EC2 knows no client token for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreateSnapshot {
-    /// The volume.
-    pub volume: VolumeId,
-    /// Description, for people.
-    pub description: String,
-    /// Tags, written in the same call.
-    pub tags: Tags,
 }
 
 /// Which volumes to describe. Ids and names go into filters of at most 200 values, so that an
@@ -326,6 +285,25 @@ pub trait Ebs: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Snapshot, ApiError>> + Send;
     /// Deletes a snapshot.
     fn delete_snapshot(&self, id: SnapshotId) -> impl Future<Output = Result<(), ApiError>> + Send;
+    /// Checks the parameters of a creation and makes nothing. What EC2 would refuse it refuses as in
+    /// [`Ebs::create_volume`].
+    fn dry_run_create(
+        &self,
+        call: CreateVolume,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+    /// Enables fast restore of a snapshot in zones; where it is enabled already it stays so. Fails
+    /// if EC2 enabled it in some of them only.
+    fn enable_fast_restore(
+        &self,
+        id: SnapshotId,
+        zones: Vec<Zone>,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+    /// Locks a snapshot, or changes its lock.
+    fn lock_snapshot(
+        &self,
+        id: SnapshotId,
+        lock: SnapshotLock,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
     /// Adds or overwrites tags of a volume.
     fn create_tags(
         &self,

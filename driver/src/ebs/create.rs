@@ -57,15 +57,14 @@ pub(super) async fn create<C: Ebs>(
     };
     let spec = Spec::resolve(&request, source.as_ref(), &shared.settings)?;
     let maker = Maker { shared, spec, began, until };
-    let volume = match gone {
-        Some(gone) => maker.made_before(gone).await?,
-        None => {
-            let zones = match source.and_then(|source| source.zone) {
-                Some(zone) => vec![zone],
-                None => zones(&maker.shared, &maker.spec, until).await?,
-            };
-            maker.make(&zones).await?
-        }
+    let volume = if let Some(gone) = gone {
+        maker.made_before(gone).await?
+    } else {
+        let zones = match source.and_then(|source| source.zone) {
+            Some(zone) => vec![zone],
+            None => zones(&maker.shared, &maker.spec, until).await?,
+        };
+        maker.make(&zones).await?
     };
     let volume = maker.finish(volume).await?;
     Ok(Created { volume, spec: maker.spec })

@@ -5,6 +5,7 @@
 //! older one stays and whoever made the younger one deletes it.
 
 mod error;
+mod protect;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use csi_core::{ApiError, ErrorKind, SnapshotId, SnapshotName, VolumeId};
 use tokio::time::Instant;
 
 pub(crate) use error::{CreateSnapshotError, DeleteSnapshotError};
+pub(super) use protect::Protected;
 
 use super::call::{Failed, bounded, repeat};
 use super::look::WaitEnd;
@@ -36,10 +38,13 @@ pub(super) async fn create<C: Ebs>(
     request: CreateSnapshot,
 ) -> Result<Snapshot, CreateSnapshotError> {
     let maker = Maker { shared, request, until: Instant::now() + BOUND };
-    match maker.find().await? {
-        Some(existing) => maker.adopt(existing),
-        None => maker.make().await,
-    }
+    let (snapshot, is_new) = match maker.find().await? {
+        Some(existing) => (maker.adopt(existing)?, false),
+        None => maker.make().await?,
+    };
+    let Maker { shared, request, until } = &maker;
+    protect::apply(shared, &request.parameters, &snapshot, is_new, *until).await?;
+    Ok(snapshot)
 }
 
 struct Maker<C> {
@@ -99,7 +104,9 @@ impl<C: Ebs> Maker<C> {
         })
     }
 
-    async fn make(&self) -> Result<Snapshot, CreateSnapshotError> {
+    /// Makes the snapshot; says whether it is the one that stays.
+    async fn make(&self) -> Result<(Snapshot, bool), CreateSnapshotError> {
+        protect::check_zones(&self.shared, &self.request.parameters, self.until).await?;
         let mut in_doubt = false;
         let mut tries = 0;
         loop {
@@ -169,7 +176,7 @@ impl<C: Ebs> Maker<C> {
     }
 
     /// Waits until the own snapshot is visible and gives way to an older one of the name.
-    async fn settle(&self, own: SnapshotId) -> Result<Snapshot, CreateSnapshotError> {
+    async fn settle(&self, own: SnapshotId) -> Result<(Snapshot, bool), CreateSnapshotError> {
         let made = Instant::now();
         let judge = |seen: Option<Vec<Snapshot>>| {
             let seen = seen.unwrap_or_default();
@@ -191,14 +198,15 @@ impl<C: Ebs> Maker<C> {
         let Some(stays) = found else {
             return Err(CreateSnapshotError::Broken { snapshot: own });
         };
-        if stays.id != own {
+        let is_own = stays.id == own;
+        if !is_own {
             let volume = self.request.volume.clone();
             remove(&self.shared, &own, self.until).await.map_err(|error| {
                 let error = Box::new(error);
                 CreateSnapshotError::LeftOver { snapshot: own, volume, error }
             })?;
         }
-        self.adopt(stays)
+        Ok((self.adopt(stays)?, is_own))
     }
 }
 
@@ -230,6 +238,7 @@ async fn remove<C: Ebs>(
         Err(failed) if failed.error.kind != ErrorKind::SnapshotNotFound => Err(failed.error),
         _ => {
             shared.recent.deleted(snapshot.as_str());
+            shared.protected.forget(snapshot);
             Ok(())
         }
     }

@@ -37,7 +37,8 @@ async fn life(bench: &Bench) {
     let context = bench.publish(&made, NODE).await.unwrap();
     assert_eq!(context["devicePath"], bench.volumes()[0].attachments[0].device);
     bench.expand(&made, 20).await.unwrap();
-    let snapshot = bench.snapshot("snap-1", &made).await.unwrap().snapshot_id;
+    let fast = [("fastSnapshotRestoreAvailabilityZones", "us-east-1b")];
+    let snapshot = bench.snapshot_of_class("snap-1", &made, &fast).await.unwrap().snapshot_id;
     assert_eq!(bench.snapshots(), 1);
     sleep(Duration::from_mins(10)).await;
     bench.modify(&made, &[("iops", "4000"), ("tagSpecification", "a=b")]).await.unwrap();
@@ -80,6 +81,7 @@ async fn one_fault_per_action_is_resolved_inside_the_call() {
         Action::ModifyVolume,
         Action::CreateSnapshot,
         Action::DeleteSnapshot,
+        Action::EnableFastSnapshotRestores,
         Action::CreateTags,
         Action::DeleteTags,
         Action::DescribeVolumes,

@@ -156,9 +156,19 @@ impl Bench {
     }
 
     pub(crate) async fn snapshot(&self, name: &str, id: &str) -> Result<csi::Snapshot, Status> {
+        self.snapshot_of_class(name, id, &[]).await
+    }
+
+    pub(crate) async fn snapshot_of_class(
+        &self,
+        name: &str,
+        id: &str,
+        class: &[(&str, &str)],
+    ) -> Result<csi::Snapshot, Status> {
         let message = csi::CreateSnapshotRequest {
             name: name.to_owned(),
             source_volume_id: id.to_owned(),
+            parameters: map(class),
             ..Default::default()
         };
         let reply = self.controller.create_snapshot(Request::new(message)).await?;

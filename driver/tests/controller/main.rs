@@ -11,6 +11,7 @@ mod faults;
 mod harness;
 mod listing;
 mod modify;
+mod protection;
 mod publish;
 mod races;
 mod snapshot;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use csi_core::ebs::{
     Attachment, CreateSnapshot, CreateVolume, Ebs, Instance, Modification, ModifyVolume, Page,
-    SNAPSHOT_NAME_TAG, Snapshot, SnapshotQuery, Tags, VOLUME_NAME_TAG, Volume, VolumeQuery,
-    VolumeSource,
+    SNAPSHOT_NAME_TAG, Snapshot, SnapshotLock, SnapshotQuery, Tags, VOLUME_NAME_TAG, Volume,
+    VolumeQuery, VolumeSource,
 };
 use csi_core::{ApiError, ErrorKind, InstanceId, SnapshotId, VolumeId, Zone};
 
@@ -148,6 +148,27 @@ impl Ebs for SimEbs {
     async fn delete_snapshot(&self, id: SnapshotId) -> Result<(), ApiError> {
         let act = |world: &mut World, now| world.delete_snapshot(id.as_str(), now);
         self.call(Action::DeleteSnapshot, id.to_string(), act).await
+    }
+
+    async fn dry_run_create(&self, call: CreateVolume) -> Result<(), ApiError> {
+        let subject = "dry run".to_owned();
+        let call = call::CreateVolume { client_token: None, dry_run: true, ..create(call, None) };
+        let act = |world: &mut World, now| world.create_volume(&call, now);
+        match self.call(Action::CreateVolume, subject, act).await {
+            Err(error) if error.code == "DryRunOperation" => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    async fn enable_fast_restore(&self, id: SnapshotId, zones: Vec<Zone>) -> Result<(), ApiError> {
+        let zones: Vec<String> = zones.into_iter().map(|zone| zone.0).collect();
+        let act = |world: &mut World, now| world.enable_fast_restore(id.as_str(), &zones, now);
+        self.call(Action::EnableFastSnapshotRestores, id.to_string(), act).await
+    }
+
+    async fn lock_snapshot(&self, id: SnapshotId, lock: SnapshotLock) -> Result<(), ApiError> {
+        let act = |world: &mut World, now| world.lock_snapshot(id.as_str(), lock, now);
+        self.call(Action::LockSnapshot, id.to_string(), act).await
     }
 
     async fn create_tags(&self, id: VolumeId, tags: Tags) -> Result<(), ApiError> {

@@ -18,6 +18,7 @@ mod lagged;
 mod modification;
 pub mod name;
 mod page;
+mod protect;
 mod rng;
 mod rules;
 pub mod settings;

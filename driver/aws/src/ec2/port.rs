@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{
-    Filter, Reservation, ResourceType, Snapshot as SnapshotRow, Tag, VolumeType,
-};
+use aws_sdk_ec2::operation::RequestId;
+use aws_sdk_ec2::operation::enable_fast_snapshot_restores::EnableFastSnapshotRestoresOutput;
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types::{LockMode as SdkLockMode, Reservation, ResourceType, Tag, VolumeType};
 use csi_core::ebs::{
-    Attachment, CreateSnapshot, CreateVolume, Ebs, Instance, Modification, ModifyVolume, Page,
-    SNAPSHOT_NAME_TAG, Snapshot, SnapshotQuery, Tags, VOLUME_NAME_TAG, Volume, VolumeQuery,
-    VolumeSource,
+    Attachment, CreateSnapshot, CreateVolume, Ebs, Instance, LockEnd, LockMode, Modification,
+    ModifyVolume, Page, SNAPSHOT_NAME_TAG, Snapshot, SnapshotLock, SnapshotQuery, Tags,
+    VOLUME_NAME_TAG, Volume, VolumeQuery, VolumeSource,
 };
-use csi_core::{ApiError, InstanceId, SnapshotId, VolumeId, Zone};
+use csi_core::{ApiError, ErrorKind, InstanceId, SnapshotId, VolumeId, Zone};
 
+use super::calls::next;
 use super::request::{filters, int, sdk_tags, tag_filter, tags_of};
 use super::{Ec2, odd};
 use crate::action::Action;
@@ -91,6 +93,61 @@ impl Ebs for Ec2 {
     async fn delete_snapshot(&self, id: SnapshotId) -> Result<(), ApiError> {
         let request = self.client().await.delete_snapshot().snapshot_id(id.as_str());
         self.call(Action::DeleteSnapshot, || request.clone().send()).await.map(drop)
+    }
+
+    async fn dry_run_create(&self, call: CreateVolume) -> Result<(), ApiError> {
+        let source = match &call.source {
+            Some(VolumeSource::Snapshot(source)) => Some(source),
+            Some(VolumeSource::Volume(_)) | None => None,
+        };
+        let request = self.new_volume_request(&call, source).await.dry_run(true);
+        match self.call(Action::CreateVolume, || request.clone().send()).await {
+            Err(error) if error.code == "DryRunOperation" => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    async fn enable_fast_restore(&self, id: SnapshotId, zones: Vec<Zone>) -> Result<(), ApiError> {
+        const ACTION: Action = Action::EnableFastSnapshotRestores;
+        let request = self
+            .client()
+            .await
+            .enable_fast_snapshot_restores()
+            .source_snapshot_ids(id.as_str())
+            .set_availability_zones(Some(zones.into_iter().map(|zone| zone.0).collect()));
+        let answer = self.call(ACTION, || request.clone().send()).await?;
+        let request_id = answer.request_id().map(str::to_owned);
+        match first_unsuccessful(&answer) {
+            None => Ok(()),
+            Some((code, message)) => Err(ApiError {
+                action: ACTION.name(),
+                kind: ErrorKind::from_code(&code, &message),
+                code,
+                message,
+                request_id,
+            }),
+        }
+    }
+
+    async fn lock_snapshot(&self, id: SnapshotId, lock: SnapshotLock) -> Result<(), ApiError> {
+        let (days, date) = match lock.end {
+            LockEnd::AfterDays(days) => (Some(int(days)), None),
+            LockEnd::At { seconds } => (None, Some(DateTime::from_secs(seconds))),
+        };
+        let mode = match lock.mode {
+            LockMode::Governance => SdkLockMode::Governance,
+            LockMode::Compliance => SdkLockMode::Compliance,
+        };
+        let request = self
+            .client()
+            .await
+            .lock_snapshot()
+            .snapshot_id(id.as_str())
+            .lock_mode(mode)
+            .set_lock_duration(days)
+            .set_expiration_date(date)
+            .set_cool_off_period(lock.cool_off_hours.map(int));
+        self.call(Action::LockSnapshot, || request.clone().send()).await.map(drop)
     }
 
     async fn create_tags(&self, id: VolumeId, tags: Tags) -> Result<(), ApiError> {
@@ -202,147 +259,17 @@ impl Ebs for Ec2 {
     }
 }
 
-/// EC2 ends a listing with an absent or an empty token.
-fn next(token: Option<String>) -> Option<String> {
-    token.filter(|token| !token.is_empty())
-}
-
-impl Ec2 {
-    /// `Encrypted` and `MultiAttachEnabled` are sent even if false: EC2 compares a token's second
-    /// use with its first, which may have been the Go driver's.
-    async fn new_volume(
-        &self,
-        call: &CreateVolume,
-        source: Option<&SnapshotId>,
-    ) -> Result<Volume, ApiError> {
-        let request = self
-            .client()
-            .await
-            .create_volume()
-            .client_token(&call.client_token)
-            .size(int(call.size.0))
-            .availability_zone(&call.zone.0)
-            .volume_type(VolumeType::from(call.volume_type.as_str()))
-            .set_iops(call.iops.map(int))
-            .set_throughput(call.throughput.map(int))
-            .encrypted(call.encrypted)
-            .set_kms_key_id(call.kms_key.clone())
-            .set_snapshot_id(source.map(SnapshotId::to_string))
-            .set_volume_initialization_rate(call.initialization_rate.map(int))
-            .multi_attach_enabled(call.multi_attach)
-            .set_tag_specifications(tags_of(ResourceType::Volume, &call.tags));
-        let answer = self.call(Action::CreateVolume, || request.clone().send()).await?;
-        parse::volume_from(answer).map_err(|found| odd(Action::CreateVolume, &found))
-    }
-
-    /// The zone is the source's, and nothing is fetched from a snapshot at any rate: `CopyVolumes`
-    /// knows neither field. Encryption is named only where it is wanted: a copy of an encrypted
-    /// volume is encrypted anyway, and the Go driver names none.
-    async fn copy_volume(
-        &self,
-        call: &CreateVolume,
-        source: &VolumeId,
-    ) -> Result<Volume, ApiError> {
-        const ACTION: Action = Action::CopyVolumes;
-        let request = self
-            .client()
-            .await
-            .copy_volumes()
-            .source_volume_id(source.as_str())
-            .client_token(&call.client_token)
-            .size(int(call.size.0))
-            .volume_type(VolumeType::from(call.volume_type.as_str()))
-            .set_iops(call.iops.map(int))
-            .set_throughput(call.throughput.map(int))
-            .set_encrypted(call.encrypted.then_some(true))
-            .set_kms_key_id(call.kms_key.clone())
-            .multi_attach_enabled(call.multi_attach)
-            .set_tag_specifications(tags_of(ResourceType::Volume, &call.tags));
-        let answer = self.call(ACTION, || request.clone().send()).await?;
-        let made = answer.volumes().first().ok_or(parse::Odd::Missing("volumeSet"));
-        made.and_then(parse::volume).map_err(|found| odd(ACTION, &found))
-    }
-
-    async fn volumes<T: ToString + Sync>(
-        &self,
-        filter: &str,
-        values: &[T],
-    ) -> Result<Page<Volume>, ApiError> {
-        let mut items = Vec::with_capacity(values.len());
-        for filter in filters(filter, values).collect::<Vec<_>>() {
-            let mut token = None;
-            loop {
-                let page = self.volume_page(Some(filter.clone()), None, token).await?;
-                items.extend(page.items);
-                if page.next.is_none() {
-                    break;
-                }
-                token = page.next;
-            }
-        }
-        Ok(Page { items, next: None })
-    }
-
-    async fn volume_page(
-        &self,
-        filter: Option<Filter>,
-        max: Option<i32>,
-        token: Option<String>,
-    ) -> Result<Page<Volume>, ApiError> {
-        const ACTION: Action = Action::DescribeVolumes;
-        let request = self
-            .client()
-            .await
-            .describe_volumes()
-            .set_filters(filter.map(|filter| vec![filter]))
-            .set_max_results(max)
-            .set_next_token(token);
-        let answer = self.call(ACTION, || request.clone().send()).await?;
-        let items = answer.volumes().iter().map(parse::volume).collect::<Result<_, _>>();
-        let items = items.map_err(|found| odd(ACTION, &found))?;
-        Ok(Page { items, next: next(answer.next_token) })
-    }
-
-    async fn snapshots<T: ToString + Sync>(
-        &self,
-        filter: &str,
-        values: &[T],
-    ) -> Result<Page<Snapshot>, ApiError> {
-        let mut items = Vec::with_capacity(values.len());
-        for filter in filters(filter, values).collect::<Vec<_>>() {
-            let mut token = None;
-            loop {
-                let page = self.snapshot_page(Some(filter.clone()), None, token).await?;
-                items.extend(page.items);
-                if page.next.is_none() {
-                    break;
-                }
-                token = page.next;
-            }
-        }
-        Ok(Page { items, next: None })
-    }
-
-    /// Only the account's own snapshots: without an owner EC2 lists every public one.
-    async fn snapshot_page(
-        &self,
-        filter: Option<Filter>,
-        max: Option<i32>,
-        token: Option<String>,
-    ) -> Result<Page<Snapshot>, ApiError> {
-        const ACTION: Action = Action::DescribeSnapshots;
-        let request = self
-            .client()
-            .await
-            .describe_snapshots()
-            .owner_ids("self")
-            .set_filters(filter.map(|filter| vec![filter]))
-            .set_max_results(max)
-            .set_next_token(token);
-        let answer = self.call(ACTION, || request.clone().send()).await?;
-        let items: Result<Vec<_>, _> =
-            answer.snapshots().iter().map(|row: &SnapshotRow| parse::snapshot(row)).collect();
-        let items = items.map_err(|found| odd(ACTION, &found))?;
-        Ok(Page { items, next: next(answer.next_token) })
-    }
+/// EC2 answers a success even if it did nothing; then each zone has its own failure.
+fn first_unsuccessful(answer: &EnableFastSnapshotRestoresOutput) -> Option<(String, String)> {
+    let items = answer.unsuccessful();
+    let state = items.iter().find_map(|item| item.fast_snapshot_restore_state_errors().first());
+    let Some(state) = state else {
+        let message = || "EC2 names no reason".to_owned();
+        return items.first().map(|_item| ("Unsuccessful".to_owned(), message()));
+    };
+    let zone = state.availability_zone().unwrap_or("a zone");
+    let error = state.error();
+    let code = error.and_then(|error| error.code()).unwrap_or("Unsuccessful");
+    let message = error.and_then(|error| error.message()).unwrap_or_default();
+    Some((code.to_owned(), format!("in {zone}: {message}")))
 }

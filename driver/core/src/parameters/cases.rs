@@ -155,6 +155,46 @@ const MUTABLE_CASES: &[Case] = &[
 ];
 
 const SNAPSHOT_CASES: &[Case] = &[
+    case(
+        "fastSnapshotRestoreAvailabilityZones",
+        &[
+            ("z1", "fast_restore_zones: [Zone(\"z1\")]"),
+            ("z1, z2,z1", "[Zone(\"z1\"), Zone(\"z2\")]"),
+        ],
+        &["", ",", "z1,", "z1 z2"],
+    ),
+    Case {
+        beside: &[("lockDuration", "7")],
+        ..case(
+            "lockMode",
+            &[("governance", "mode: Governance"), ("compliance", "mode: Compliance")],
+            &["", "Governance", "strict"],
+        )
+    },
+    Case {
+        beside: &[("lockMode", "governance")],
+        ..case(
+            "lockDuration",
+            &[("1", "end: AfterDays(1)"), ("36500", "end: AfterDays(36500)")],
+            &["", "0", "-1", "36501", "1.5"],
+        )
+    },
+    Case {
+        beside: &[("lockMode", "governance")],
+        ..case(
+            "lockExpirationDate",
+            &[("1970-01-01T00:01:00Z", "end: At { seconds: 60 }")],
+            &["", "2030-01-31", "tomorrow", "2030-02-31T00:00:00Z"],
+        )
+    },
+    Case {
+        beside: &[("lockMode", "compliance"), ("lockDuration", "7")],
+        ..case(
+            "lockCoolOffPeriod",
+            &[("1", "cool_off_hours: Some(1)"), ("72", "cool_off_hours: Some(72)")],
+            &["", "0", "73"],
+        )
+    },
     Case {
         beside: &[("csi.storage.k8s.io/volumesnapshot/name", "daily")],
         ..case(

@@ -1,11 +1,14 @@
 //! How snapshots fail.
 
-use csi_core::{ApiError, GrpcCode, SnapshotId, SnapshotName, VolumeId};
+use csi_core::{ApiError, GrpcCode, Invalid, SnapshotId, SnapshotName, VolumeId};
 use tonic::Code;
 
 /// Why there is no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CreateSnapshotError {
+    /// A parameter breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The name could not be looked up; nothing was done.
     #[error("cannot look for snapshot {name}")]
     Look {
@@ -77,18 +80,43 @@ pub(crate) enum CreateSnapshotError {
         #[source]
         error: Box<ApiError>,
     },
+    /// EC2 refuses what the class asks for beside the snapshot, and nothing is left.
+    #[error("snapshot {snapshot} cannot be {what}, so it was deleted again")]
+    Unprotectable {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// What it cannot be.
+        what: &'static str,
+        /// EC2's answer.
+        #[source]
+        error: Box<ApiError>,
+    },
+    /// The snapshot is there, without something that the class asks for beside it.
+    #[error("snapshot {snapshot} exists and is not {what} yet; the next try goes on with it")]
+    Unprotected {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// What it is not.
+        what: &'static str,
+        /// EC2's answer, or its absence.
+        #[source]
+        error: Box<ApiError>,
+    },
 }
 
 impl GrpcCode for CreateSnapshotError {
     fn code(&self) -> Code {
         match self {
+            Self::Invalid(_) => Code::InvalidArgument,
             Self::NoVolume { .. } => Code::NotFound,
             Self::Differs { .. } => Code::AlreadyExists,
             Self::Look { error, .. } | Self::Refused { error, .. } => error.kind.grpc_code(),
+            Self::Unprotectable { error, .. } => error.kind.grpc_code(),
             Self::Unknown { .. }
             | Self::Unseen { .. }
             | Self::Broken { .. }
-            | Self::LeftOver { .. } => Code::Aborted,
+            | Self::LeftOver { .. }
+            | Self::Unprotected { .. } => Code::Aborted,
         }
     }
 
@@ -166,6 +194,11 @@ mod tests {
             CreateSnapshotError::Unknown { name, error: error.clone() },
             CreateSnapshotError::Unseen { snapshot: snapshot.clone(), error: Some(error.clone()) },
             CreateSnapshotError::Broken { snapshot: snapshot.clone() },
+            CreateSnapshotError::Unprotected {
+                snapshot: snapshot.clone(),
+                what: "locked",
+                error: Box::new(error.clone()),
+            },
             CreateSnapshotError::LeftOver { snapshot, volume, error: Box::new(error) },
         ]
     }

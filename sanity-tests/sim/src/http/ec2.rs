@@ -60,6 +60,17 @@ pub(crate) fn act(
             world.delete_snapshot(&form.required("SnapshotId")?, now)?;
             Ok(done())
         }
+        Action::EnableFastSnapshotRestores => {
+            for snapshot in form.list("SourceSnapshotId") {
+                world.enable_fast_restore(&snapshot, &form.list("AvailabilityZone"), now)?;
+            }
+            Ok(Xml::default().items("successful", []).items("unsuccessful", []))
+        }
+        Action::LockSnapshot => {
+            let snapshot = form.required("SnapshotId")?;
+            world.lock_snapshot(&snapshot, read::lock(form)?, now)?;
+            Ok(Xml::default().text("snapshotId", snapshot))
+        }
         Action::CreateTags => {
             let tags = form.pairs("Tag").into_iter();
             let tags = tags.map(|(key, value)| (key, value.unwrap_or_default())).collect();

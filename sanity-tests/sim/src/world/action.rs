@@ -42,6 +42,8 @@ actions! {
     ModifyVolume => facts::WRITE_BUCKET,
     CreateSnapshot => facts::WRITE_BUCKET,
     DeleteSnapshot => facts::WRITE_BUCKET,
+    EnableFastSnapshotRestores => facts::WRITE_BUCKET,
+    LockSnapshot => facts::WRITE_BUCKET,
     CreateTags => facts::WRITE_BUCKET,
     DeleteTags => facts::WRITE_BUCKET,
     DescribeVolumes => facts::READ_BUCKET,

@@ -1,6 +1,8 @@
 //! Snapshots. Their content is fixed when they are created, whatever the volume does afterwards.
 
-use csi_core::ebs::{Snapshot, SnapshotState, VolumeState};
+use std::collections::BTreeSet;
+
+use csi_core::ebs::{Snapshot, SnapshotLock, SnapshotState, VolumeState};
 use csi_core::{GiB, SnapshotId};
 
 use super::call::CreateSnapshot;
@@ -24,6 +26,10 @@ pub struct SnapshotRecord {
     pub started: Millis,
     /// How long it takes.
     pub takes: Millis,
+    /// Zones in which fast restore is enabled.
+    pub fast_restore: BTreeSet<String>,
+    /// Its lock.
+    pub lock: Option<SnapshotLock>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +74,8 @@ impl World {
             kms_key: volume.kms_key,
             started: now,
             takes: self.settings.snapshot.sample(&mut self.rng),
+            fast_restore: BTreeSet::new(),
+            lock: None,
         };
         let visible_at = now.saturating_add(self.lag());
         let entry = Entry { record: Lagged::new(record.clone(), visible_at), deleted: false };
@@ -107,7 +115,13 @@ impl World {
     /// `DeleteSnapshot`.
     pub fn delete_snapshot(&mut self, snapshot: &str, now: Millis) -> Result<(), AwsError> {
         self.advance(now);
-        let (id, _) = self.live_snapshot(snapshot)?;
+        let (id, entry) = self.live_snapshot(snapshot)?;
+        if self.is_locked(entry.record.truth(), now) {
+            return Err(AwsError::new(
+                "SnapshotLocked",
+                format!("The snapshot '{id}' is locked and cannot be deleted."),
+            ));
+        }
         if let Some(entry) = self.snapshots.get_mut(&id) {
             entry.deleted = true;
         }

@@ -1,9 +1,9 @@
 //! The calls that change something.
 
 use csi_core::ebs::{
-    Attachment, AttachmentState, CreateSnapshot, CreateVolume, Ebs, Modification,
-    ModificationState, ModifyVolume, Snapshot, SnapshotState, Tags, Volume, VolumeSource,
-    VolumeState,
+    Attachment, AttachmentState, CreateSnapshot, CreateVolume, Ebs, LockEnd, LockMode,
+    Modification, ModificationState, ModifyVolume, Snapshot, SnapshotLock, SnapshotState, Tags,
+    Volume, VolumeSource, VolumeState,
 };
 use csi_core::{GiB, Zone};
 
@@ -265,4 +265,53 @@ async fn deletes_and_tags_name_their_volume_and_no_keys_make_no_call() {
     ec2.delete_tags(VOLUME.parse().unwrap(), vec!["a".to_owned()]).await.unwrap();
     let fields = [("Action", "DeleteTags"), ("ResourceId.1", VOLUME), ("Tag.1.Key", "a")];
     assert_sent(&server, &fields, &[]);
+}
+
+#[tokio::test]
+async fn fast_restore_is_enabled_zone_by_zone_and_a_part_is_a_failure() {
+    let zones = || vec![Zone("us-east-1a".to_owned()), Zone("us-east-1b".to_owned())];
+    let done = "<successful/><unsuccessful/>";
+    let server = Canned::answering([answer("EnableFastSnapshotRestores", done)]).await;
+    let ec2 = ec2_at(&server.url()).await;
+    ec2.enable_fast_restore(SNAPSHOT.parse().unwrap(), zones()).await.unwrap();
+    let fields = [
+        ("Action", "EnableFastSnapshotRestores"),
+        ("AvailabilityZone.1", "us-east-1a"),
+        ("AvailabilityZone.2", "us-east-1b"),
+        ("SourceSnapshotId.1", SNAPSHOT),
+    ];
+    assert_sent(&server, &fields, &[]);
+
+    let part = "<successful/><unsuccessful><item><snapshotId>s</snapshotId>\
+        <fastSnapshotRestoreStateErrorSet><item><availabilityZone>us-east-1b</availabilityZone>\
+        <error><code>UnauthorizedOperation</code><message>no</message></error></item>\
+        </fastSnapshotRestoreStateErrorSet></item></unsuccessful>";
+    let server = Canned::answering([answer("EnableFastSnapshotRestores", part)]).await;
+    let ec2 = ec2_at(&server.url()).await;
+    let error = ec2.enable_fast_restore(SNAPSHOT.parse().unwrap(), zones()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.message, "in us-east-1b: no");
+}
+
+#[tokio::test]
+async fn a_lock_carries_its_mode_and_its_end() {
+    let body = format!("<snapshotId>{SNAPSHOT}</snapshotId><lockState>governance</lockState>");
+    let days = SnapshotLock {
+        mode: LockMode::Compliance,
+        end: LockEnd::AfterDays(7),
+        cool_off_hours: Some(3),
+    };
+    let date = SnapshotLock {
+        mode: LockMode::Governance,
+        end: LockEnd::At { seconds: 1_767_323_045 },
+        cool_off_hours: None,
+    };
+    let same = [("Action", "LockSnapshot"), ("SnapshotId", SNAPSHOT)];
+    let days_sent = [("LockMode", "compliance"), ("LockDuration", "7"), ("CoolOffPeriod", "3")];
+    let date_sent = [("LockMode", "governance"), ("ExpirationDate", "2026-01-02T03:04:05Z")];
+    for (lock, sent) in [(days, &days_sent[..]), (date, &date_sent)] {
+        let server = Canned::answering([answer("LockSnapshot", &body)]).await;
+        ec2_at(&server.url()).await.lock_snapshot(SNAPSHOT.parse().unwrap(), lock).await.unwrap();
+        assert_sent(&server, &same, sent);
+    }
 }

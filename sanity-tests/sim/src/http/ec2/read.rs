@@ -1,5 +1,8 @@
 //! Parameters of EC2's actions.
 
+use csi_core::ebs::{LockEnd, LockMode, SnapshotLock};
+use jiff::Timestamp;
+
 use super::super::form::Form;
 use super::super::shape::ACCOUNT;
 use crate::world::call::{CopyVolumes, CreateSnapshot, CreateVolume, ModifyVolume};
@@ -44,6 +47,10 @@ pub(super) fn parameters(action: Action) -> &'static [&'static str] {
         }
         Action::CreateSnapshot => &["Description", "TagSpecification", "VolumeId"],
         Action::DeleteSnapshot => &["SnapshotId"],
+        Action::EnableFastSnapshotRestores => &["AvailabilityZone", "SourceSnapshotId"],
+        Action::LockSnapshot => {
+            &["CoolOffPeriod", "ExpirationDate", "LockDuration", "LockMode", "SnapshotId"]
+        }
         Action::CreateTags | Action::DeleteTags => &["ResourceId", "Tag"],
         Action::DescribeVolumes | Action::DescribeVolumesModifications => {
             &["Filter", "MaxResults", "NextToken", "VolumeId"]
@@ -121,6 +128,28 @@ pub(super) fn create_snapshot(form: &Form) -> Result<CreateSnapshot, AwsError> {
         description: form.text("Description").unwrap_or_default(),
         tags: form.tags_for("snapshot")?,
     })
+}
+
+pub(super) fn lock(form: &Form) -> Result<SnapshotLock, AwsError> {
+    let mode = match form.required("LockMode")?.as_str() {
+        "governance" => LockMode::Governance,
+        "compliance" => LockMode::Compliance,
+        other => return Err(AwsError::value(format!("Invalid lock mode: {other}"))),
+    };
+    let end = match (form.number("LockDuration")?, form.text("ExpirationDate")) {
+        (Some(days), None) => LockEnd::AfterDays(days),
+        (None, Some(date)) => {
+            let time: Timestamp =
+                date.parse().map_err(|_error| AwsError::value(format!("Invalid date: {date}")))?;
+            LockEnd::At { seconds: time.as_second() }
+        }
+        _ => {
+            return Err(AwsError::combination(
+                "Exactly one of LockDuration and ExpirationDate must be given.",
+            ));
+        }
+    };
+    Ok(SnapshotLock { mode, end, cool_off_hours: form.number("CoolOffPeriod")? })
 }
 
 /// Without an owner EC2 lists the public snapshots too: thousands. There is no way to list those
