@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use csi_core::VolumeId;
 use csi_core::rpc_error::GrpcCode;
 use tonic::Code;
 
@@ -22,20 +23,24 @@ pub enum StageError {
     #[error(transparent)]
     Find(#[from] FindError),
     /// Disk or path cannot be looked at. An unreadable disk is never taken for a blank one.
-    #[error("cannot stage at {}", path.display())]
+    #[error("cannot stage {volume} at {}", path.display())]
     Look {
+        /// The volume.
+        volume: VolumeId,
         /// The staging path.
         path: PathBuf,
         /// What failed.
-        source: KernelError,
+        source: Box<KernelError>,
     },
     /// What is there stands against it.
-    #[error("cannot stage at {}", path.display())]
+    #[error("cannot stage {volume} at {}", path.display())]
     Conflict {
+        /// The volume.
+        volume: VolumeId,
         /// The staging path.
         path: PathBuf,
         /// What is there.
-        source: StageConflict,
+        source: Box<StageConflict>,
     },
     /// A step failed.
     #[error(transparent)]
@@ -63,9 +68,14 @@ pub fn stage<K: Kernel>(
     request: &Stage,
 ) -> Result<(), StageError> {
     let Some(want) = &request.file_system else { return Ok(()) };
-    let seen = observe::stage(kernel, disk, &pin, &request.path)
-        .map_err(|source| StageError::Look { path: request.path.clone(), source })?;
-    let steps = plan(&seen, want)
-        .map_err(|source| StageError::Conflict { path: request.path.clone(), source })?;
+    let (volume, path) = (request.wanted.volume.clone(), request.path.clone());
+    let seen = match observe::stage(kernel, disk, &pin, &path) {
+        Ok(seen) => seen,
+        Err(source) => return Err(StageError::Look { volume, path, source: Box::new(source) }),
+    };
+    let steps = match plan(&seen, want) {
+        Ok(steps) => steps,
+        Err(source) => return Err(StageError::Conflict { volume, path, source: Box::new(source) }),
+    };
     Ok(apply(kernel, Some(&pin), steps)?)
 }
