@@ -2,6 +2,10 @@
 
 use csi_core::{FsType, Invalid};
 
+use crate::features::{
+    BIGTIME_INOBTCOUNT, Kernel, KernelVersion, MadeFor, NREXT64, ORPHAN_FILE_CSUM_SEED, REFLINK,
+};
+
 /// Options of `mkfs`, as they stand in the volume context.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FormatOptions {
@@ -13,6 +17,7 @@ pub struct FormatOptions {
     cluster_size: Option<String>,
     encryption: bool,
     legacy_xfs: bool,
+    oldest: Option<KernelVersion>,
 }
 
 /// The options' names in the volume context, with the file systems that know them.
@@ -57,6 +62,7 @@ impl FormatOptions {
             cluster_size: text("ext4clustersize"),
             encryption: flag("ext4encryptionsupport"),
             legacy_xfs: false,
+            oldest: None,
         })
     }
 
@@ -64,6 +70,26 @@ impl FormatOptions {
     #[must_use]
     pub fn for_old_xfs(self, legacy: bool) -> Self {
         Self { legacy_xfs: legacy, ..self }
+    }
+
+    /// The same, with the features that all kernels from `oldest` on have. Without it, those that
+    /// every kernel since 4.16 has.
+    #[must_use]
+    pub fn for_kernels_from(self, oldest: Option<KernelVersion>) -> Self {
+        Self { oldest, ..self }
+    }
+
+    /// The same, also for this kernel: a node may be newer in the cluster than what is known of it.
+    #[must_use]
+    pub fn and_for(self, kernel: &Kernel) -> Self {
+        let oldest =
+            self.oldest.map(|oldest| kernel.version().map_or(oldest, |own| own.min(oldest)));
+        Self { oldest, ..self }
+    }
+
+    /// Whether a feature is made; `unknown` if it is not known for which kernels.
+    fn makes(&self, feature: MadeFor, unknown: bool) -> bool {
+        self.oldest.map_or(unknown, |oldest| feature.suits(oldest))
     }
 
     /// Whether any option of the volume context is set: raw block volumes must have none.
@@ -102,9 +128,9 @@ impl FormatOptions {
             }
         }
         if fs == FsType::Ext4 {
-            // On by default since e2fsprogs 1.47; the first needs Linux 5.15 and the second grub
-            // and tools that are newer than those of the hosts that share a volume.
-            push("-O", "^orphan_file,^metadata_csum_seed");
+            let modern = self.makes(ORPHAN_FILE_CSUM_SEED, false);
+            let both = ["^orphan_file,^metadata_csum_seed", "orphan_file,metadata_csum_seed"];
+            push("-O", both[usize::from(modern)]);
         }
         if self.bigalloc {
             push("-O", "bigalloc");
@@ -122,14 +148,15 @@ impl FormatOptions {
     }
 
     fn xfs_arguments(&self, bytes: u64) -> Vec<String> {
-        // nrext64 needs Linux 5.19, bigtime and inobtcount 5.10: EKS still runs 5.10 and AL2 older.
-        let mut metadata = "bigtime=0,inobtcount=0".to_owned();
-        if self.legacy_xfs {
+        let modern = u8::from(self.makes(BIGTIME_INOBTCOUNT, false));
+        let mut metadata = format!("bigtime={modern},inobtcount={modern}");
+        if self.legacy_xfs || !self.makes(REFLINK, true) {
             metadata.push_str(",reflink=0");
         }
+        let counters = u8::from(self.makes(NREXT64, false));
         let inodes = match &self.inode_size {
-            Some(size) => format!("size={size},nrext64=0"),
-            None => "nrext64=0".to_owned(),
+            Some(size) => format!("size={size},nrext64={counters}"),
+            None => format!("nrext64={counters}"),
         };
         let mut all = vec!["-m".to_owned(), metadata, "-i".to_owned(), inodes];
         // A size must be whole blocks, of which 64 KiB are the largest.

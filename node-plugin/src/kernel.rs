@@ -11,6 +11,7 @@ use std::str::FromStr;
 use csi_core::{Bytes, FsType};
 use nix::mount::MsFlags;
 
+use crate::features;
 use crate::format::FormatOptions;
 use crate::mount_options::MountOptions;
 use crate::probe::Probe;
@@ -294,6 +295,8 @@ pub trait Kernel: Send + Sync + 'static {
     /// A disk that is held open: as long as this lives, its number is not given to another disk.
     type Pin: Send;
 
+    /// Which kernel this is.
+    fn version(&self) -> Result<features::Kernel, KernelError>;
     /// All whole disks, hidden paths of multipath NVMe left out.
     fn disks(&self) -> Result<Vec<Disk>, KernelError>;
     /// The mount table, oldest entry first.

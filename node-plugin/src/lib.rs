@@ -9,6 +9,7 @@ pub mod apply;
 pub mod args;
 pub mod cluster;
 pub mod ebs;
+pub mod features;
 pub mod format;
 pub mod identity;
 pub mod kernel;

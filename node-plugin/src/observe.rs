@@ -113,7 +113,8 @@ pub fn stage<K: Kernel>(
     let stale = is_stale(kernel, &place)?;
     let mounted = kernel.mounts()?.iter().any(|entry| entry.device == disk.number);
     let (probe, in_use) = read(kernel, pin, mounted)?;
-    Ok(stage::Seen { place, disk, stale, probe, in_use })
+    let kernel = kernel.version()?;
+    Ok(stage::Seen { place, disk, stale, probe, in_use, kernel })
 }
 
 /// Reads the disk exclusively, which proves that nobody else uses it, or says that somebody does.

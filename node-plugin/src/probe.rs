@@ -9,6 +9,8 @@ use std::io;
 
 use csi_core::Bytes;
 
+use crate::features::Features;
+
 use self::signatures::Signature;
 
 pub mod ext;
@@ -72,6 +74,8 @@ pub struct FileSystem {
     pub size: Bytes,
     /// Whether it is marked as damaged. A journal to replay is no damage: mounting replays it.
     pub damaged: bool,
+    /// What a kernel must know to mount it.
+    pub features: Features,
 }
 
 impl FileSystem {
@@ -222,6 +226,11 @@ fn sample_offsets(size: u64) -> impl Iterator<Item = u64> {
 fn le<const N: usize>(bytes: &[u8], offset: usize) -> u64 {
     let part = bytes.get(offset..offset + N).unwrap_or_default();
     part.iter().rev().fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
+}
+
+/// The bits of a feature field; the fields have 32 bits in all superblocks.
+fn bits(field: u64) -> u32 {
+    u32::try_from(field).unwrap_or(u32::MAX)
 }
 
 /// Big-endian number at `offset` of `bytes`.

@@ -65,6 +65,7 @@ impl GrpcCode for StageConflict {
             | Self::UnknownData { .. }
             | Self::Unfinished { .. }
             | Self::OtherFileSystem { .. }
+            | Self::TooNew { .. }
             | Self::BlankButReadOnly { .. }
             | Self::InUse { .. } => Code::FailedPrecondition,
         }

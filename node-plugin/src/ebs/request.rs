@@ -11,6 +11,7 @@ use csi_core::{Access, AccessMode, Bytes, Capability, CapacityRange, Invalid, Vo
 use csi_proto::csi;
 use tonic::Code;
 
+use crate::features::KernelVersion;
 use crate::format::FormatOptions;
 use crate::identity::Wanted;
 use crate::mount_options::MountOptions;
@@ -20,6 +21,9 @@ use crate::plan::{publish, stage};
 pub const DEVICE_PATH: &str = "devicePath";
 /// Key of the publish context: the volume's size in bytes when it was attached.
 pub const VOLUME_SIZE: &str = "volumeSizeBytes";
+/// Key of the publish context: release of the oldest kernel in the cluster, which a file system that
+/// is made now must suit.
+pub const OLDEST_KERNEL: &str = "oldestKernel";
 /// Key of the volume context: a partition to use instead of the whole disk; only 0 is supported.
 const PARTITION: &str = "partition";
 
@@ -132,7 +136,9 @@ impl Stage {
             Access::Mount { fs_type: fs, flags } => Some(stage::Stage {
                 fs,
                 options: MountOptions::parse(flags.iter().map(String::as_str)),
-                format: FormatOptions::parse(fs, get)?.for_old_xfs(legacy_xfs),
+                format: FormatOptions::parse(fs, get)?
+                    .for_old_xfs(legacy_xfs)
+                    .for_kernels_from(oldest_kernel(&message.publish_context)),
             }),
         };
         let wanted = wanted(&message.volume_id, &message.publish_context)?;
@@ -260,6 +266,12 @@ fn check_partition(context: &Context) -> Result<(), Invalid> {
             format!("only whole disks are supported (0 or unset), got {other:?}"),
         )),
     }
+}
+
+/// What is not known, or written in a way that we do not know, is left out: the file system is then
+/// made for old kernels.
+fn oldest_kernel(context: &Context) -> Option<KernelVersion> {
+    context.get(OLDEST_KERNEL).and_then(|release| KernelVersion::parse(release))
 }
 
 fn volume(text: &str) -> Result<VolumeId, RequestError> {

@@ -9,6 +9,7 @@ use tonic::Code;
 
 use super::request::{Expand, Publish, Stage, Stats, Unmount};
 use super::{expand, publish, stage, stats, unmount};
+use crate::features::Features;
 use crate::identity::tests::{VOLUME, ours};
 use crate::kernel::PathKind;
 use crate::kernel::fake::{Fake, State};
@@ -17,6 +18,7 @@ use crate::probe::{Content, FileSystem, FsKind, Probe};
 
 mod calls;
 mod cut;
+mod mounting;
 
 const STAGING: &str = "/k/globalmount";
 const TARGET: &str = "/k/pods/1/mount";
@@ -77,7 +79,12 @@ fn holding(content: Content, marker: bool) -> State {
 }
 
 fn ext4(size: u64, damaged: bool) -> Content {
-    Content::FileSystem(FileSystem { kind: FsKind::Ext4, size: Bytes(size), damaged })
+    Content::FileSystem(FileSystem {
+        kind: FsKind::Ext4,
+        size: Bytes(size),
+        damaged,
+        features: Features::default(),
+    })
 }
 
 fn do_stage(kernel: &Fake, request: &Stage) -> Result<(), stage::StageError> {
@@ -130,7 +137,12 @@ fn what_is_not_proved_blank_is_refused_and_left_as_it_is() {
         assert_eq!(error.code(), Code::FailedPrecondition);
         assert_eq!(kernel.snapshot(), before);
     }
-    let xfs = FileSystem { kind: FsKind::Xfs, size: Bytes(10 << 30), damaged: false };
+    let xfs = FileSystem {
+        kind: FsKind::Xfs,
+        size: Bytes(10 << 30),
+        damaged: false,
+        features: Features::default(),
+    };
     let kernel = Fake::new(holding(Content::FileSystem(xfs), false));
     let error = do_stage(&kernel, &stage_request("ext4", &[])).unwrap_err();
     assert!(csi_core::Chain(&error).to_string().contains("holds xfs"), "{error:?}");

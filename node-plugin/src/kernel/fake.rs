@@ -10,12 +10,14 @@ use nix::errno::Errno;
 use nix::mount::MsFlags;
 
 use super::*;
+use crate::features::Features;
 use crate::mount_options::flags_of;
 use crate::probe::{Content, FileSystem, FsKind, TAIL};
 
 /// State that can be cloned, cut and compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct State {
+    pub(crate) kernel: features::Kernel,
     pub(crate) disks: Vec<Disk>,
     pub(crate) probes: BTreeMap<String, Probe>,
     pub(crate) mounts: Vec<MountEntry>,
@@ -121,8 +123,12 @@ impl State {
             FsType::Ext4 => FsKind::Ext4,
             FsType::Xfs => FsKind::Xfs,
         };
-        self.probe_mut(name).content =
-            Content::FileSystem(FileSystem { kind, size, damaged: false });
+        self.probe_mut(name).content = Content::FileSystem(FileSystem {
+            kind,
+            size,
+            damaged: false,
+            features: Features::default(),
+        });
         *self.formats.entry(name.to_owned()).or_default() += 1;
         Ok(())
     }
@@ -215,6 +221,10 @@ impl State {
 
 impl Kernel for Fake {
     type Pin = Disk;
+
+    fn version(&self) -> Result<features::Kernel, KernelError> {
+        Ok(self.state().kernel.clone())
+    }
 
     fn disks(&self) -> Result<Vec<Disk>, KernelError> {
         Ok(self.state().disks.clone())

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use self::paths::{make_dir, make_file, number_of_node, remove};
 use self::tools::{DISK, Tool};
 use super::{DeviceNumber, Disk, GrowTool, Kernel, KernelError, MountEntry, PathKind, Step, Usage};
+use crate::features;
 use crate::format::FormatOptions;
 use crate::identity;
 use crate::mount_options::MountOptions;
@@ -254,6 +255,12 @@ fn unmount(path: &Path) -> Result<(), KernelError> {
 
 impl Kernel for Linux {
     type Pin = Pinned;
+
+    fn version(&self) -> Result<features::Kernel, KernelError> {
+        let path = Path::new("/proc/sys/kernel/osrelease");
+        let release = fs::read_to_string(path).map_err(at("read", path))?;
+        Ok(features::Kernel { release: release.trim().to_owned() })
+    }
 
     fn disks(&self) -> Result<Vec<Disk>, KernelError> {
         sysfs::disks(&self.sysfs).map_err(at("list disks in", &self.sysfs))

@@ -4,6 +4,7 @@ use csi_core::FsType;
 use nix::mount::MsFlags;
 
 use super::Place;
+use crate::features::{self, Kernel};
 use crate::format::FormatOptions;
 use crate::kernel::{Disk, GrowTool, MountEntry, PathKind, Step};
 use crate::mount_options::{MountOptions, PER_MOUNT, TIMES, flags_of};
@@ -33,6 +34,8 @@ pub struct Seen {
     pub probe: Probe,
     /// Whether somebody uses the disk, so that it must not be written to but through a mount.
     pub in_use: bool,
+    /// The node's kernel.
+    pub kernel: Kernel,
 }
 
 /// Why a volume is not staged.
@@ -95,6 +98,24 @@ pub enum StageConflict {
         found: &'static str,
         /// What was asked for.
         wanted: FsType,
+    },
+    /// The node's kernel is too old for the file system.
+    #[error(
+        "{disk} holds {found} with {features}, which the kernel of this node ({kernel}) cannot \
+         mount{}; use a node with a newer kernel",
+        if *writable { " writable" } else { "" }
+    )]
+    TooNew {
+        /// The disk.
+        disk: String,
+        /// Its file system.
+        found: &'static str,
+        /// What the kernel lacks, each with the first kernel that has it.
+        features: String,
+        /// The kernel's release.
+        kernel: String,
+        /// Whether it is about a mount that may write.
+        writable: bool,
     },
     /// A file system would have to be made on a disk that must not be written to.
     #[error("{disk} holds no file system and {why}, so none can be made")]
@@ -190,12 +211,14 @@ fn make_ready(seen: &Seen, want: &Stage, steps: &mut Vec<Step>) -> Result<FsKind
         // marker is left over.
         (Content::FileSystem(found), true) if found.kind != FsKind::Xfs => {
             check_kind(seen, found, want)?;
+            check_kernel(seen, found, want)?;
             writable(seen, want)?;
             steps.push(Step::ClearMarker);
             Ok(found.kind)
         }
         (Content::FileSystem(found), false) => {
             check_kind(seen, found, want)?;
+            check_kernel(seen, found, want)?;
             let may_write = !want.options.is_read_only() && !seen.disk.read_only && !seen.in_use;
             if found.damaged && found.kind != FsKind::Xfs && may_write {
                 steps.push(Step::Repair);
@@ -205,7 +228,7 @@ fn make_ready(seen: &Seen, want: &Stage, steps: &mut Vec<Step>) -> Result<FsKind
         (Content::Blank, _)
         | (Content::FileSystem(_) | Content::UnfinishedXfs | Content::Data(_), true) => {
             writable(seen, want)?;
-            let (fs, options) = (want.fs, want.format.clone());
+            let (fs, options) = (want.fs, want.format.clone().and_for(&seen.kernel));
             steps.extend([Step::WriteMarker, Step::MakeFs { fs, options }, Step::ClearMarker]);
             Ok(made(want.fs))
         }
@@ -241,6 +264,22 @@ fn check_kind(seen: &Seen, found: &FileSystem, want: &Stage) -> Result<(), Stage
         let disk = seen.disk.name.clone();
         Err(StageConflict::OtherFileSystem { disk, found: found.kind.as_str(), wanted: want.fs })
     }
+}
+
+fn check_kernel(seen: &Seen, found: &FileSystem, want: &Stage) -> Result<(), StageConflict> {
+    let writable = !want.options.is_read_only() && !seen.disk.read_only;
+    let missing = features::missing(found.kind, found.features, &seen.kernel, !writable);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let features: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    Err(StageConflict::TooNew {
+        disk: seen.disk.name.clone(),
+        found: found.kind.as_str(),
+        features: features.join(", "),
+        kernel: seen.kernel.release.clone(),
+        writable,
+    })
 }
 
 fn family(fs: &str) -> &str {

@@ -2,7 +2,8 @@
 
 use csi_core::Bytes;
 
-use super::{Content, Edges, FileSystem, FsKind, le};
+use super::{Content, Edges, FileSystem, FsKind, bits, le};
+use crate::features::Features;
 
 /// Where the superblock starts, whatever the block size.
 const SUPERBLOCK: u64 = 1024;
@@ -38,6 +39,7 @@ pub(super) fn read(edges: &Edges) -> Content {
         kind: kind(compat, incompat, ro_compat),
         size: Bytes(size),
         damaged: state & STATE_CLEAN == 0 || state & STATE_ERRORS != 0,
+        features: Features { incompat: bits(incompat), ro_compat: bits(ro_compat) },
     })
 }
 
