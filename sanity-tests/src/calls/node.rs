@@ -13,7 +13,7 @@ use tonic::{Response, Status};
 use super::{Volume, converge};
 
 /// How long a call is repeated.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A volume on a node, from kubelet's side.
 #[derive(Debug, Clone)]
