@@ -2,10 +2,11 @@
 //!
 //! EC2 knows no client token for snapshots, so the name's tag is the record: look the name up,
 //! create, look until the own snapshot is visible. Of two that were made at the same moment the
-//! older one stays and whoever made the younger one deletes it.
+//! older one stays and whoever made the younger one deletes it, or else whoever deletes the older.
 
 mod error;
 mod protect;
+mod siblings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use csi_core::ebs::{CreateSnapshot as Call, Ebs, Snapshot, SnapshotState};
 use csi_core::facts::READ_LAG_BOUND;
 use csi_core::request::CreateSnapshot;
+use csi_core::rpc_error::is_final;
 use csi_core::{ApiError, ErrorKind, SnapshotId, SnapshotName, VolumeId};
 use tokio::time::Instant;
 
@@ -37,12 +39,13 @@ pub(super) async fn create<C: Ebs>(
     shared: Arc<Shared<C>>,
     request: CreateSnapshot,
 ) -> Result<Snapshot, CreateSnapshotError> {
-    let maker = Maker { shared, request, until: Instant::now() + BOUND };
+    let began = Instant::now();
+    let maker = Maker { shared, request, began, until: began + BOUND };
     let (snapshot, is_new) = match maker.find().await? {
         Some(existing) => (maker.adopt(existing)?, false),
         None => maker.make().await?,
     };
-    let Maker { shared, request, until } = &maker;
+    let Maker { shared, request, until, .. } = &maker;
     protect::apply(shared, &request.parameters, &snapshot, is_new, *until).await?;
     Ok(snapshot)
 }
@@ -50,6 +53,7 @@ pub(super) async fn create<C: Ebs>(
 struct Maker<C> {
     shared: Arc<Shared<C>>,
     request: CreateSnapshot,
+    began: Instant,
     until: Instant,
 }
 
@@ -116,12 +120,14 @@ impl<C: Ebs> Maker<C> {
                 Ok(made) => return self.settle(made.id).await,
                 Err(error) => error,
             };
-            if !error.kind.is_effect_free() {
-                in_doubt = true;
-                // It may have been made, so look before making another.
-                if let Some(found) = self.appears().await? {
-                    return self.settle(found.id).await;
-                }
+            in_doubt |= !error.kind.is_effect_free();
+            // It may have been made, by this call or, before EC2 began to refuse, by an earlier
+            // one, perhaps another process's. So look before making another or giving it up.
+            if let Some(since) = self.may_exist_since(&error)
+                && let Some(found) = self.appears(since + READ_LAG_BOUND).await?
+            {
+                // Perhaps not this call's, so it must not be undone.
+                return self.settle(found.id).await.map(|(snapshot, _own)| (snapshot, false));
             }
             let again = match error.kind {
                 ErrorKind::Throttled => {
@@ -135,6 +141,16 @@ impl<C: Ebs> Maker<C> {
             if !again {
                 return Err(self.refused(Failed { error, in_doubt }));
             }
+        }
+    }
+
+    /// When the last call was made that may have had an effect, if that matters: what can never
+    /// succeed never did, and what is going to be repeated is not given up yet.
+    fn may_exist_since(&self, error: &ApiError) -> Option<Instant> {
+        match error.kind {
+            kind if !kind.is_effect_free() => Some(Instant::now()),
+            ErrorKind::InvalidParameter => None,
+            kind => is_final(kind.grpc_code()).then_some(self.began),
         }
     }
 
@@ -161,18 +177,21 @@ impl<C: Ebs> Maker<C> {
         }
     }
 
-    /// The snapshot whose reply was lost, if it shows up as long as reads may lag.
-    async fn appears(&self) -> Result<Option<Snapshot>, CreateSnapshotError> {
-        let until = (Instant::now() + READ_LAG_BOUND).min(self.until);
-        let judge = |seen: Option<Vec<Snapshot>>| oldest(self.alive(seen));
-        match self.shared.snapshots_by_name.until(&self.request.name, APPEARING, until, judge).await
-        {
-            Ok(found) => Ok(Some(found)),
-            Err(WaitEnd::TimedOut) => Ok(None),
-            Err(WaitEnd::Refused(error)) => {
-                Err(CreateSnapshotError::Unknown { name: self.name(), error })
-            }
-        }
+    /// The snapshot of the name, or none if none is seen until `bound`.
+    async fn appears(&self, bound: Instant) -> Result<Option<Snapshot>, CreateSnapshotError> {
+        let judge = |seen: Option<Vec<Snapshot>>| match oldest(self.alive(seen)) {
+            None if Instant::now() < bound => None,
+            decided => Some(decided),
+        };
+        let looks = &self.shared.snapshots_by_name;
+        let end = looks.until(&self.request.name, APPEARING, self.until, judge).await;
+        end.map_err(|end| CreateSnapshotError::Unproved {
+            name: self.name(),
+            error: match end {
+                WaitEnd::TimedOut => None,
+                WaitEnd::Refused(error) => Some(error),
+            },
+        })
     }
 
     /// Waits until the own snapshot is visible and gives way to an older one of the name.
@@ -215,18 +234,31 @@ fn oldest(snapshots: Vec<Snapshot>) -> Option<Snapshot> {
     snapshots.into_iter().min_by(|a, b| (a.started_ms, &a.id).cmp(&(b.started_ms, &b.id)))
 }
 
-/// Deletes a snapshot; one that does not exist is deleted already.
+/// Deletes a snapshot, with its [`siblings`]; one that does not exist is deleted already.
 pub(super) async fn delete<C: Ebs>(
     shared: Arc<Shared<C>>,
     snapshot: SnapshotId,
 ) -> Result<(), DeleteSnapshotError> {
-    match remove(&shared, &snapshot, Instant::now() + BOUND).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind == ErrorKind::SnapshotInUse => {
-            Err(DeleteSnapshotError::InUse { snapshot, error })
+    let until = Instant::now() + BOUND;
+    let mut doomed = match siblings::of(&shared, &snapshot, until).await {
+        Ok(siblings) => siblings,
+        Err(error) if !is_final(error.kind.grpc_code()) => {
+            return Err(DeleteSnapshotError::Failed { snapshot, error });
         }
-        Err(error) => Err(DeleteSnapshotError::Failed { snapshot, error }),
+        // Who may not look may still delete.
+        Err(_refused) => Vec::new(),
+    };
+    // The snapshot itself is last, so that a call that is cut short can be made again.
+    doomed.push(snapshot);
+    for snapshot in doomed {
+        remove(&shared, &snapshot, until).await.map_err(|error| match error.kind {
+            ErrorKind::SnapshotInUse => {
+                DeleteSnapshotError::InUse { snapshot: snapshot.clone(), error }
+            }
+            _ => DeleteSnapshotError::Failed { snapshot: snapshot.clone(), error },
+        })?;
     }
+    Ok(())
 }
 
 async fn remove<C: Ebs>(

@@ -1,5 +1,6 @@
 //! How snapshots fail.
 
+use csi_core::rpc_error::open;
 use csi_core::{ApiError, GrpcCode, Invalid, SnapshotId, SnapshotName, VolumeId};
 use tonic::Code;
 
@@ -53,6 +54,15 @@ pub(crate) enum CreateSnapshotError {
         /// EC2's answer, or its absence.
         #[source]
         error: ApiError,
+    },
+    /// Whether a call made the snapshot cannot be seen.
+    #[error("whether snapshot {name} was created cannot be seen; the next try looks again")]
+    Unproved {
+        /// The name.
+        name: SnapshotName,
+        /// Why not, if that is known.
+        #[source]
+        error: Option<ApiError>,
     },
     /// The snapshot was made and is not shown.
     #[error("snapshot {snapshot} was created and cannot be seen yet; the next try looks again")]
@@ -110,9 +120,12 @@ impl GrpcCode for CreateSnapshotError {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::NoVolume { .. } => Code::NotFound,
             Self::Differs { .. } => Code::AlreadyExists,
-            Self::Look { error, .. } | Self::Refused { error, .. } => error.kind.grpc_code(),
+            // Nothing was done now, but an earlier call may have made the snapshot.
+            Self::Look { error, .. } => open(error.kind.grpc_code()),
+            Self::Refused { error, .. } => error.kind.grpc_code(),
             Self::Unprotectable { error, .. } => error.kind.grpc_code(),
             Self::Unknown { .. }
+            | Self::Unproved { .. }
             | Self::Unseen { .. }
             | Self::Broken { .. }
             | Self::LeftOver { .. }
@@ -191,6 +204,8 @@ mod tests {
         let volume: VolumeId = "vol-0123456789abcdef0".parse().unwrap();
         let error = api_error(ErrorKind::Denied);
         vec![
+            CreateSnapshotError::Look { name: name.clone(), error: error.clone() },
+            CreateSnapshotError::Unproved { name: name.clone(), error: None },
             CreateSnapshotError::Unknown { name, error: error.clone() },
             CreateSnapshotError::Unseen { snapshot: snapshot.clone(), error: Some(error.clone()) },
             CreateSnapshotError::Broken { snapshot: snapshot.clone() },
