@@ -4,6 +4,7 @@ mod call;
 mod create;
 mod delete;
 mod devices;
+mod iops_limit;
 mod list;
 mod look;
 mod modify;
@@ -26,12 +27,15 @@ use csi_core::ebs::{
     Ebs, Instance, Modification, Snapshot, SnapshotQuery, Tags, Volume, VolumeQuery,
 };
 use csi_core::parameters::InvalidTags;
-use csi_core::{ApiError, InstanceId, Operations, SnapshotId, SnapshotName, VolumeId, VolumeName};
+use csi_core::{
+    ApiError, InstanceId, Operations, SnapshotId, SnapshotName, VolumeId, VolumeName, Zone,
+};
 use tokio::time::Instant;
 
 pub use service::{CAPABILITIES, DEVICE_PATH, LISTING_CAPABILITIES, VOLUME_SIZE};
 
 use devices::Devices;
+use iops_limit::IopsLimits;
 use look::{Cadence, Looker};
 use recent::Recent;
 
@@ -72,6 +76,7 @@ struct Shared<C> {
     devices: Devices,
     recent: Recent,
     protected: snapshot::Protected,
+    iops_limits: IopsLimits,
     volumes: Looker<VolumeId, Volume>,
     volumes_by_name: Looker<VolumeName, Vec<Volume>>,
     snapshots: Looker<SnapshotId, Snapshot>,
@@ -152,6 +157,7 @@ impl<C: Ebs> EbsController<C> {
                 devices: Devices::default(),
                 recent: Recent::default(),
                 protected: snapshot::Protected::default(),
+                iops_limits: IopsLimits::default(),
                 volumes: volumes(&ec2),
                 volumes_by_name: volumes_by_name(&ec2),
                 snapshots: snapshots(&ec2),
@@ -176,6 +182,11 @@ impl<C: Ebs> EbsController<C> {
 }
 
 impl<C: Ebs> Shared<C> {
+    /// The most IOPS of a type in a zone, if EC2 tells.
+    async fn most_iops(&self, type_name: &str, zone: &Zone) -> Option<u32> {
+        self.iops_limits.most(&*self.ec2, &self.settings, type_name, zone).await
+    }
+
     /// A volume as reads show it, less what this process knows to be deleted.
     async fn volume(&self, id: &VolumeId, until: Instant) -> Result<Option<Volume>, ApiError> {
         if self.recent.is_deleted(id.as_str()) {

@@ -8,8 +8,9 @@ use std::process::Command;
 
 use csi_aws::{Config, Ec2};
 use csi_core::ebs::{
-    AttachmentState, CreateSnapshot, CreateVolume, Ebs, ModificationState, ModifyVolume,
-    SnapshotQuery, SnapshotState, Tags, Volume, VolumeQuery, VolumeSource, VolumeState,
+    AttachmentState, CreateSnapshot, CreateVolume, Ebs, LockEnd, LockMode, ModificationState,
+    ModifyVolume, SnapshotLock, SnapshotQuery, SnapshotState, Tags, Volume, VolumeQuery,
+    VolumeSource, VolumeState,
 };
 use csi_core::{ErrorKind, GiB, InstanceId, VolumeId, Zone};
 use csi_sim::http::App;
@@ -115,6 +116,10 @@ fn host() -> InstanceId {
 }
 
 async fn volumes_live(ec2: &Ec2) {
+    ec2.dry_run_create(wanted("dry")).await.unwrap();
+    let absurd = CreateVolume { iops: Some(2_147_483_647), ..wanted("dry") };
+    let error = ec2.dry_run_create(absurd).await.unwrap_err();
+    assert!(error.message.contains("maximum is"), "{error}");
     let zones = ["us-east-1a", "us-east-1b", "us-east-1c"].map(|zone| Zone(zone.to_owned()));
     assert_eq!(ec2.describe_zones().await.unwrap(), zones);
     let made = ec2.create_volume(wanted("a*b ü&=")).await.unwrap();
@@ -207,6 +212,18 @@ async fn snapshots_live(ec2: &Ec2) {
         ..from(VolumeSource::Volume(copied.id))
     };
     assert!(ec2.create_volume(secret).await.unwrap().encrypted);
+    ec2.enable_fast_restore(made.id.clone(), vec![wanted("").zone]).await.unwrap();
+    let mut lock = SnapshotLock {
+        mode: LockMode::Governance,
+        end: LockEnd::At { seconds: 4_000_000_000 },
+        cool_off_hours: None,
+    };
+    ec2.lock_snapshot(made.id.clone(), lock).await.unwrap();
+    let error = ec2.delete_snapshot(made.id.clone()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::SnapshotInUse);
+    // A lock of no days is over, which lets the snapshot go.
+    lock.end = LockEnd::AfterDays(0);
+    ec2.lock_snapshot(made.id.clone(), lock).await.unwrap();
     ec2.delete_snapshot(made.id.clone()).await.unwrap();
     let error = ec2.delete_snapshot(made.id).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::SnapshotNotFound);

@@ -56,7 +56,7 @@ pub(super) async fn create<C: Ebs>(
         source => (source?, None),
     };
     let spec = Spec::resolve(&request, source.as_ref(), &shared.settings)?;
-    let maker = Maker { shared, spec, began, until };
+    let mut maker = Maker { shared, spec, began, until };
     let volume = if let Some(gone) = gone {
         maker.made_before(gone).await?
     } else {
@@ -64,6 +64,7 @@ pub(super) async fn create<C: Ebs>(
             Some(zone) => vec![zone],
             None => zones(&maker.shared, &maker.spec, until).await?,
         };
+        maker.learn_limits(&zones).await;
         maker.make(&zones).await?
     };
     let volume = maker.finish(volume).await?;
@@ -142,6 +143,18 @@ struct Maker<C> {
 }
 
 impl<C: Ebs> Maker<C> {
+    /// Learns what the zones grant, if that matters.
+    async fn learn_limits(&mut self, zones: &[Zone]) {
+        if !self.spec.depends_on_zone() {
+            return;
+        }
+        for zone in zones {
+            if let Some(most) = self.shared.most_iops(&self.spec.volume_type, zone).await {
+                self.spec.limit_iops(zone.clone(), most);
+            }
+        }
+    }
+
     /// Walks the tokens of the name from the first; nothing is remembered between calls.
     async fn make(&self, zones: &[Zone]) -> Result<Volume, CreateVolumeError> {
         for n in 1..=MOST_TOKENS {

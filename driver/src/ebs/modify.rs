@@ -22,6 +22,7 @@ use tokio::time::Instant;
 pub(crate) use error::ModifyError;
 
 use super::call::{bounded, repeat};
+use super::iops_limit::depends_on_zone;
 use super::look::WaitEnd;
 use super::spec::is_live;
 use super::{APPEARING, SLOW, Shared};
@@ -79,9 +80,19 @@ impl<C: Ebs> Modifier<C> {
     }
 
     async fn change(&self, volume: Volume, change: &Change) -> Result<Volume, ModifyError> {
-        if target::decide(&volume, change)?.is_none() {
-            return Ok(volume);
-        }
+        let Some(call) = target::decide(&volume, change)? else { return Ok(volume) };
+        let limited;
+        let type_name = call.volume_type.as_ref().unwrap_or(&volume.volume_type);
+        let change = if depends_on_zone(type_name, call.iops) {
+            let zone_iops = self.shared.most_iops(type_name, &volume.zone).await;
+            limited = change.within(zone_iops);
+            if target::decide(&volume, &limited)?.is_none() {
+                return Ok(volume);
+            }
+            &limited
+        } else {
+            change
+        };
         // Something is to be done, unless what is under way does it.
         let look = || self.shared.modifications.up(self.id.clone());
         let latest = repeat(self.until, look).await;

@@ -17,8 +17,14 @@ pub(super) struct Wish {
 
 /// The IOPS to ask EC2 for, `None` for its default. A number above what the type has, or grants
 /// for the size, is lowered, as this driver's users are used to; it is refused where even the
-/// type's minimum is more than the size grants. Types we do not know are left to EC2.
-pub(super) fn iops(type_name: &str, size: GiB, wish: Wish) -> Result<Option<u32>, Invalid> {
+/// type's minimum is more than the size grants. Types we do not know are left to EC2. `zone_max`
+/// is what the type has in the zone, if that is known.
+pub(super) fn iops(
+    type_name: &str,
+    size: GiB,
+    wish: Wish,
+    zone_max: Option<u32>,
+) -> Result<Option<u32>, Invalid> {
     let field = if wish.per_gib.is_some() { "iopsPerGB" } else { "iops" };
     let refuse = |rule: String| Err(Invalid::new(field, rule));
     let asked = wish.iops.or_else(|| wish.per_gib.map(|ratio| ratio.saturating_mul(size.0)));
@@ -44,7 +50,7 @@ pub(super) fn iops(type_name: &str, size: GiB, wish: Wish) -> Result<Option<u32>
             limits.min, limits.max
         ));
     }
-    let asked = asked.min(limits.max);
+    let asked = asked.min(zone_max.unwrap_or(limits.max).max(limits.min));
     let granted = limits.per_gib.saturating_mul(size.0);
     if asked <= granted || asked == limits.min {
         Ok(Some(asked))
@@ -123,6 +129,10 @@ pub(super) fn check_size(type_name: &str, size: GiB) -> Result<(), SizeOutsideTy
 mod tests {
     use super::*;
 
+    fn iops(type_name: &str, size: GiB, wish: Wish) -> Result<Option<u32>, Invalid> {
+        super::iops(type_name, size, wish, None)
+    }
+
     fn wish(iops: u32) -> Wish {
         Wish { iops: Some(iops), ..Wish::default() }
     }
@@ -146,6 +156,13 @@ mod tests {
         assert_eq!(iops("gp3", GiB(1_000), wish(90_000)), Ok(Some(80_000)));
         assert_eq!(iops("io1", GiB(4), ratio(1_000, false)), Ok(Some(200)));
         assert_eq!(iops("io2", GiB(u32::MAX), ratio(u32::MAX, false)), Ok(Some(256_000)));
+    }
+
+    #[test]
+    fn iops_are_lowered_to_what_the_zone_has() {
+        let in_zone = |max| super::iops("gp3", GiB(1_000), wish(90_000), Some(max));
+        assert_eq!(in_zone(16_000), Ok(Some(16_000)));
+        assert_eq!(in_zone(100_000), Ok(Some(90_000)), "more than was ever known");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use csi_core::topology::ZoneRequirement;
 use csi_core::{Capability, CapacityRange, GiB, Invalid, VolumeName, Zone};
 
 use super::performance::{self, SizeOutsideType, Wish};
-use super::{Settings, tags};
+use super::{Settings, iops_limit, tags};
 
 /// Size of a volume whose request names none.
 const DEFAULT_SIZE: GiB = GiB(100);
@@ -40,8 +40,10 @@ pub(super) struct Spec {
     /// Volume context: how to make a file system.
     pub(super) context: BTreeMap<String, String>,
     size: GiB,
-    volume_type: String,
+    pub(super) volume_type: String,
     iops: Option<u32>,
+    /// The most IOPS in zones, where zones differ for this volume and it is known.
+    zone_iops: BTreeMap<Zone, u32>,
     throughput: Option<u32>,
     encrypted: bool,
     /// The KMS key, for the message when it proves unusable.
@@ -96,7 +98,7 @@ impl Spec {
         let volume_type = class.volume_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
         let size = choose_size(request.range, &volume_type, source)?;
         let wish = Wish { iops: class.iops, per_gib: class.iops_per_gib, lift: class.lift_iops };
-        let iops = performance::iops(&volume_type, size, wish)?;
+        let iops = performance::iops(&volume_type, size, wish, None)?;
         performance::check_throughput(&volume_type, iops, class.throughput)?;
         let multi_attach = request.capabilities.iter().any(Capability::is_multi_attach);
         if multi_attach && self::volume_type(&volume_type).is_some_and(|facts| !facts.multi_attach)
@@ -115,6 +117,7 @@ impl Spec {
             context: class.format.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
             size,
             iops,
+            zone_iops: BTreeMap::new(),
             throughput: class.throughput,
             encrypted: class.encrypted.unwrap_or(false) || class.kms_key.is_some(),
             kms_key: class.kms_key.clone(),
@@ -129,14 +132,40 @@ impl Spec {
         })
     }
 
+    /// Whether it matters what the zone grants.
+    pub(super) fn depends_on_zone(&self) -> bool {
+        iops_limit::depends_on_zone(&self.volume_type, self.iops)
+    }
+
+    /// Remembers the most IOPS that a zone grants.
+    pub(super) fn limit_iops(&mut self, zone: Zone, most: u32) {
+        self.zone_iops.insert(zone, most);
+    }
+
+    fn iops_in(&self, zone: &Zone) -> Option<u32> {
+        let most = self.zone_iops.get(zone).copied();
+        self.iops.map(|iops| most.map_or(iops, |most| iops.min(most)))
+    }
+
+    /// Whether a volume in that zone has the IOPS. Where the zone's limit is not known, fewer will
+    /// do, as long as every zone does not grant more.
+    fn has_iops(&self, volume: &Volume) -> bool {
+        let lowered = self.depends_on_zone() && !self.zone_iops.contains_key(&volume.zone);
+        let fewer = lowered
+            && volume.iops < self.iops
+            && !iops_limit::is_below_everywhere(&volume.volume_type, volume.iops);
+        fewer || volume.iops == self.iops_in(&volume.zone)
+    }
+
     /// The call that makes it.
     pub(super) fn call(&self, client_token: String, zone: Zone) -> CreateVolume {
+        let iops = self.iops_in(&zone);
         CreateVolume {
             client_token,
             size: self.size,
             zone,
             volume_type: self.volume_type.clone(),
-            iops: self.iops,
+            iops,
             throughput: self.throughput,
             encrypted: self.encrypted,
             kms_key: self.kms_key.clone(),
@@ -159,7 +188,7 @@ impl Spec {
             return differ("type", volume.volume_type.clone(), self.volume_type.clone());
         }
         // A larger volume of the allowed range may have got more IOPS by its ratio.
-        if self.iops.is_some() && volume.size == self.size && volume.iops != self.iops {
+        if self.iops.is_some() && volume.size == self.size && !self.has_iops(volume) {
             return differ("iops", show(volume.iops), show(self.iops));
         }
         if self.throughput.is_some() && volume.throughput != self.throughput {

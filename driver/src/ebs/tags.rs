@@ -70,6 +70,17 @@ pub(super) fn of_snapshot(
     tags
 }
 
+/// Tags of a creation that is never made. Policies judge it all the same.
+pub(super) fn of_dry_run(settings: &Settings) -> Tags {
+    let name = "IopsLimitDryRun";
+    let mut tags = Tags::from([
+        (VOLUME_NAME_TAG.to_owned(), name.to_owned()),
+        (MANAGED_TAG.to_owned(), "true".to_owned()),
+    ]);
+    tags.extend(of_cluster(name, settings));
+    tags
+}
+
 fn of_cluster(name: &str, settings: &Settings) -> Tags {
     let Some(id) = &settings.cluster_id else { return Tags::new() };
     Tags::from([

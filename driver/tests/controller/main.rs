@@ -9,6 +9,7 @@ mod budget;
 mod create;
 mod faults;
 mod harness;
+mod iops;
 mod listing;
 mod modify;
 mod protection;

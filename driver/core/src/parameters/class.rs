@@ -58,7 +58,7 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         matching: Match::AnyCase,
         accepts: "a whole number; 0 and below mean not set",
         default: "EC2's default for the type",
-        meaning: "IOPS. More than the type has or grants for the size is lowered; fewer than its minimum is refused.",
+        meaning: "IOPS. More than the type has in the zone, or grants for the size, is lowered; fewer than its minimum is refused.",
         apply: |class, given| {
             class.iops = given.number()?;
             Ok(())

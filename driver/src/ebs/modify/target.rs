@@ -18,11 +18,18 @@ pub(super) struct Change {
     iops_per_gib: Option<u32>,
     raise_iops: Option<bool>,
     throughput: Option<u32>,
+    /// The most IOPS in the volume's zone, where zones differ and it is known.
+    zone_iops: Option<u32>,
 }
 
 impl Change {
     pub(super) fn to_size(size: GiB) -> Self {
         Self { size: Some(size), ..Self::default() }
+    }
+
+    /// The same with what is known of the zone.
+    pub(super) fn within(&self, zone_iops: Option<u32>) -> Self {
+        Self { zone_iops, ..self.clone() }
     }
 
     pub(super) fn of(parameters: &MutableParameters) -> Self {
@@ -33,6 +40,7 @@ impl Change {
             iops_per_gib: parameters.iops_per_gib,
             raise_iops: parameters.raise_iops_on_modify,
             throughput: parameters.throughput,
+            zone_iops: None,
         }
     }
 }
@@ -50,7 +58,9 @@ pub(super) fn decide(
     }
     let iops = match wished_iops(volume, change, size) {
         // A modification always lifts to the minimum, as it always has.
-        Some(wish) => performance::iops(type_name, size, Wish { lift: true, ..wish })?,
+        Some(wish) => {
+            performance::iops(type_name, size, Wish { lift: true, ..wish }, change.zone_iops)?
+        }
         None => None,
     };
     if iops.is_some() || new_type || change.throughput.is_some() {
