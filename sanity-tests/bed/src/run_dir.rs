@@ -180,8 +180,12 @@ mod tests {
         let owner = RunDir::new(runs.path()).unwrap();
         let mut orphan = fake_qemu(&runs.path().join("1-0"));
         let mut kept = fake_qemu(owner.path());
-        kill_orphans(runs.path());
-        let status = wait(&mut orphan, Duration::from_secs(5)).unwrap();
+        // A process that was just started may have no command line yet (execve(2) wakes the
+        // parent before it writes one).
+        let status = (0..100).find_map(|_| {
+            kill_orphans(runs.path());
+            wait(&mut orphan, Duration::from_millis(50)).unwrap()
+        });
         assert_eq!(status.and_then(|status| status.signal()), Some(9));
         assert!(kept.try_wait().unwrap().is_none());
         drop(kept.stdin.take());
