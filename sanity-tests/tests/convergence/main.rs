@@ -24,8 +24,8 @@ use promise::Promise;
 
 /// Volumes that live at the same time.
 const WORKERS: usize = 4;
-/// Kills of a run.
-const KILLS: u64 = 50;
+/// Kills of a run: enough to meet every kind of victim, in two minutes; `CSI_KILLS` asks for more.
+const KILLS: u64 = 12;
 /// A mkfs takes a few hundredths of a second; this makes it a target.
 const BEFORE_MKFS: Duration = Duration::from_millis(100);
 
@@ -66,7 +66,7 @@ impl fmt::Display for Struck {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn after_fifty_kills_at_random_moments_the_world_holds_what_was_promised_and_mkfs_ran_once()
+async fn after_kills_at_random_moments_the_world_holds_what_was_promised_and_mkfs_ran_once()
 -> Result<()> {
     let seed = seed();
     let kills = setting("CSI_KILLS").unwrap_or(KILLS);
