@@ -75,6 +75,9 @@ fn a_disk_that_is_smaller_than_the_attachment_said_is_refused() -> Result<()> {
     })
 }
 
+/// What a test writes to a disk, and where.
+type Written<'a> = &'a [(SeekFrom, &'a [u8])];
+
 #[test]
 fn a_disk_with_a_foreign_signature_is_refused_by_what_it_holds() -> Result<()> {
     // A partition table's only entry: Linux, from sector 2048 on.
@@ -82,7 +85,6 @@ fn a_disk_with_a_foreign_signature_is_refused_by_what_it_holds() -> Result<()> {
     table.splice(4..16, [0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 16, 0]);
     table.splice(64..66, [0x55, 0xaa]);
     let start = SeekFrom::Start;
-    type Written<'a> = &'a [(SeekFrom, &'a [u8])];
     let foreign: [(Written<'_>, &str); 5] = [
         (&[(start(446), &table)], "partition table"),
         (&[(start(512), b"EFI PART")], "GPT"),
