@@ -189,6 +189,11 @@ impl<C: Ebs> Maker<C> {
                     }
                     full = Some(end);
                 }
+                // With the zone's limit it would be another call, and perhaps it was before.
+                ErrorKind::InvalidParameter if self.spec.misses_limit(zone) => {
+                    let (name, error) = (self.spec.name.clone(), Box::new(failed.error));
+                    return Err(CreateVolumeError::NoLimit { name, zone: zone.clone(), error });
+                }
                 // What can never succeed never did.
                 ErrorKind::InvalidParameter => return Err(self.refused(failed)),
                 _ => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use csi_core::ebs::{CreateVolume, Ebs};
 use csi_core::facts::volume_type;
-use csi_core::{Chain, GiB, Zone};
+use csi_core::{Chain, ErrorKind, GiB, Zone};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -21,8 +21,11 @@ use super::{Settings, tags};
 const FRESH: Duration = Duration::from_hours(12);
 /// How long nobody asks again after a dry run that told nothing.
 const PAUSE: Duration = Duration::from_mins(10);
-/// How long a creation waits for a dry run.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The same after one that had no answer, since creations fail meanwhile.
+const SHORT_PAUSE: Duration = Duration::from_secs(30);
+/// How long a creation waits for a dry run: long enough for a second one where the port gave the
+/// first one up.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The size of upstream's dry run; every type with IOPS has it.
 const SIZE: GiB = GiB(4);
 
@@ -71,14 +74,19 @@ impl IopsLimits {
         if let Some(known) = known.filter(|known| Instant::now() < known.until) {
             return known.most;
         }
-        let most = ask(ec2, settings, type_name, zone).await;
-        let fresh = if most.is_some() { FRESH } else { PAUSE };
+        let (most, fresh) = ask(ec2, settings, type_name, zone).await;
         *known = Some(Known { most, until: Instant::now() + fresh });
         most
     }
 }
 
-async fn ask<C: Ebs>(ec2: &C, settings: &Settings, type_name: &str, zone: &Zone) -> Option<u32> {
+/// The most IOPS, if EC2 tells, and how long that serves.
+async fn ask<C: Ebs>(
+    ec2: &C,
+    settings: &Settings,
+    type_name: &str,
+    zone: &Zone,
+) -> (Option<u32>, Duration) {
     let call = CreateVolume {
         client_token: String::new(),
         size: SIZE,
@@ -94,14 +102,16 @@ async fn ask<C: Ebs>(ec2: &C, settings: &Settings, type_name: &str, zone: &Zone)
         tags: tags::of_dry_run(settings),
     };
     let run = repeat(Instant::now() + PATIENCE, || ec2.dry_run_create(call.clone())).await;
-    let Err(Failed { error, .. }) = run else { return None };
-    let most = maximum(&error.message);
-    if let Some(most) = most {
+    let Err(Failed { error, .. }) = run else { return (None, PAUSE) };
+    if let Some(most) = maximum(&error.message) {
         debug!(type_name, %zone, most, "the most IOPS");
-    } else {
-        warn!(type_name, %zone, error = %Chain(&error), "EC2 does not tell the most IOPS");
+        return (Some(most), FRESH);
     }
-    most
+    warn!(type_name, %zone, error = %Chain(&error), "EC2 does not tell the most IOPS");
+    match error.kind {
+        ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::NoAnswer => (None, SHORT_PAUSE),
+        _ => (None, PAUSE),
+    }
 }
 
 /// The limit in EC2's words, "Volume iops of 2147483647 is too high; maximum is 80000." or "… up

@@ -137,6 +137,11 @@ impl Spec {
         iops_limit::depends_on_zone(&self.volume_type, self.iops)
     }
 
+    /// Whether it matters what a zone grants, and it is not known.
+    pub(super) fn misses_limit(&self, zone: &Zone) -> bool {
+        self.depends_on_zone() && !self.zone_iops.contains_key(zone)
+    }
+
     /// Remembers the most IOPS that a zone grants.
     pub(super) fn limit_iops(&mut self, zone: Zone, most: u32) {
         self.zone_iops.insert(zone, most);
@@ -150,8 +155,7 @@ impl Spec {
     /// Whether a volume in that zone has the IOPS. Where the zone's limit is not known, fewer will
     /// do, as long as every zone does not grant more.
     fn has_iops(&self, volume: &Volume) -> bool {
-        let lowered = self.depends_on_zone() && !self.zone_iops.contains_key(&volume.zone);
-        let fewer = lowered
+        let fewer = self.misses_limit(&volume.zone)
             && volume.iops < self.iops
             && !iops_limit::is_below_everywhere(&volume.volume_type, volume.iops);
         fewer || volume.iops == self.iops_in(&volume.zone)

@@ -67,18 +67,15 @@ async fn many_creations_at_once_make_one_dry_run_and_modest_ones_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dry_run_that_tells_nothing_is_not_repeated_and_ec2_judges() {
+async fn a_dry_run_that_tells_nothing_is_not_repeated_and_a_refusal_is_left_open() {
     let bench = bench();
     let silence = FaultKind::FailBefore { code: "Odd".to_owned(), message: "?".to_owned() };
     bench.fault(Action::CreateVolume, When::Next, silence);
     let status = bench.create(fast("pvc-1", "us-east-1a", "50000")).await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("maximum is 16000"), "{}", status.message());
     assert_eq!(bench.calls(Action::CreateVolume), 2);
-    assert_eq!(
-        code(bench.create(fast("pvc-1", "us-east-1a", "50000")).await),
-        Code::InvalidArgument
-    );
+    assert_eq!(code(bench.create(fast("pvc-1", "us-east-1a", "50000")).await), Code::Unavailable);
     assert_eq!(bench.calls(Action::CreateVolume), 3);
     tokio::time::sleep(std::time::Duration::from_mins(11)).await;
     assert_eq!(iops(&bench, fast("pvc-1", "us-east-1a", "50000")).await, Some(16_000));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use csi_core::rpc_error::open;
-use csi_core::{ApiError, GrpcCode, SnapshotId, VolumeId, VolumeName};
+use csi_core::{ApiError, GrpcCode, SnapshotId, VolumeId, VolumeName, Zone};
 use tonic::Code;
 
 use super::super::spec::Unfit;
@@ -59,6 +59,20 @@ pub(crate) enum CreateVolumeError {
         /// EC2's answer.
         #[source]
         error: ApiError,
+    },
+    /// EC2 refused, perhaps for too many IOPS, and how many the zone grants is not known.
+    #[error(
+        "volume {name} was not created, and EC2 does not tell how many IOPS {zone} grants; the \
+         next try asks again"
+    )]
+    NoLimit {
+        /// The name.
+        name: VolumeName,
+        /// The zone.
+        zone: Zone,
+        /// EC2's answer.
+        #[source]
+        error: Box<ApiError>,
     },
     /// Whether EC2 did anything is unknown.
     #[error("it is unknown whether volume {name} was created; the next try finds out")]
@@ -162,7 +176,7 @@ impl GrpcCode for CreateVolumeError {
             Self::Refused { error, .. } => error.kind.grpc_code(),
             // Nothing was done now, but an earlier call may have made the volume.
             Self::Source(error) | Self::Zones(error) => open(error.kind.grpc_code()),
-            Self::SourcePending { .. } => Code::Unavailable,
+            Self::SourcePending { .. } | Self::NoLimit { .. } => Code::Unavailable,
             Self::Differs { .. } => Code::AlreadyExists,
             Self::Unknown { .. }
             | Self::Unproved { .. }
