@@ -52,16 +52,16 @@ pub(super) async fn delete<C: Ebs>(
     volume: VolumeId,
 ) -> Result<(), DeleteVolumeError> {
     let until = Instant::now() + BOUND;
-    let result = repeat(until, || shared.ec2.delete_volume(volume.clone())).await;
-    match result.map_err(|failed| failed.error) {
-        Ok(()) => {
-            shared.recent.deleted(volume.as_str());
-            Ok(())
+    if let Err(failed) = repeat(until, || shared.ec2.delete_volume(volume.clone())).await {
+        let error = failed.error;
+        match error.kind {
+            ErrorKind::VolumeNotFound => {}
+            ErrorKind::VolumeInUse => return Err(DeleteVolumeError::InUse { volume, error }),
+            _ => return Err(DeleteVolumeError::Failed { volume, error }),
         }
-        Err(error) if error.kind == ErrorKind::VolumeNotFound => Ok(()),
-        Err(error) if error.kind == ErrorKind::VolumeInUse => {
-            Err(DeleteVolumeError::InUse { volume, error })
-        }
-        Err(error) => Err(DeleteVolumeError::Failed { volume, error }),
     }
+    // Even if EC2 does not know it any more: reads may still show what a try deleted whose reply
+    // was lost.
+    shared.recent.deleted(volume.as_str());
+    Ok(())
 }
