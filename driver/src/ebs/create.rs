@@ -26,7 +26,7 @@ use super::call::{Failed, repeat};
 use super::look::WaitEnd;
 use super::spec::{SourceFacts, Spec, is_live};
 use super::token::token;
-use super::{CREATING, SLOW, Shared};
+use super::{APPEARING, CREATING, SLOW, Shared};
 
 /// The whole operation; the provisioner waits for a minute at a time.
 const BOUND: Duration = Duration::from_mins(2);
@@ -240,9 +240,12 @@ impl<C: Ebs> Maker<C> {
 
     /// Waits until the volume can be used.
     async fn finish(&self, volume: Volume) -> Result<Volume, CreateVolumeError> {
-        if matches!(volume.state, VolumeState::Available | VolumeState::InUse) {
-            return Ok(volume);
-        }
+        // A volume that an earlier call made may be ready before reads show it, and the next call
+        // for it would not find it.
+        let cadence = match volume.state {
+            VolumeState::Available | VolumeState::InUse => APPEARING,
+            _ => CREATING,
+        };
         let began = Instant::now();
         let mut seen_before = false;
         let judge = |seen: Option<Volume>| {
@@ -259,7 +262,7 @@ impl<C: Ebs> Maker<C> {
                 VolumeState::Deleting | VolumeState::Deleted => Some(Err(Death::Vanished)),
             }
         };
-        match self.shared.volumes.until(&volume.id, CREATING, self.until, judge).await {
+        match self.shared.volumes.until(&volume.id, cadence, self.until, judge).await {
             Ok(Ok(volume)) => Ok(volume),
             Ok(Err(death)) => Err(self.bury(volume.id, death).await),
             Err(end) => {
