@@ -39,6 +39,8 @@ const FSCK_LIMIT: Duration = Duration::from_hours(1);
 const GROW_LIMIT: Duration = Duration::from_mins(30);
 /// udev is done with a new disk in far less.
 const LOCK_LIMIT: Duration = Duration::from_secs(3);
+/// Starting a tool takes milliseconds; on a machine that is short of CPU time, tenths of a second.
+const BUSY_LIMIT: Duration = Duration::from_secs(1);
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// Type for calls that have none; the kernel ignores it (mount(2), "Creating a bind mount"). Without
@@ -71,17 +73,25 @@ impl Pinned {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
+    /// Opens the disk once more. A tool that is being started for another disk has copies of all
+    /// our descriptors, exclusive ones too, from its fork(2) to its exec(2); so one that seems to
+    /// be in use is asked again for a while.
     fn open(&self, writable: bool, exclusive: bool) -> Result<File, KernelError> {
         let flags = if exclusive { OFlag::O_EXCL } else { OFlag::empty() };
-        let options = OpenOptions::new()
-            .read(true)
-            .write(writable)
-            .custom_flags(flags.bits())
-            .open(self.path());
-        options.map_err(|source| match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
-            Errno::EBUSY => self.busy(),
-            _ => call("open", self.disk.name.as_str(), source),
-        })
+        let mut options = OpenOptions::new();
+        options.read(true).write(writable).custom_flags(flags.bits());
+        let until = Instant::now() + BUSY_LIMIT;
+        loop {
+            let source = match options.open(self.path()) {
+                Ok(file) => return Ok(file),
+                Err(source) => source,
+            };
+            match Errno::from_raw(source.raw_os_error().unwrap_or(0)) {
+                Errno::EBUSY if exclusive && Instant::now() < until => sleep(LOCK_POLL),
+                Errno::EBUSY => return Err(self.busy()),
+                _ => return Err(call("open", self.disk.name.as_str(), source)),
+            }
+        }
     }
 
     /// Locks the disk against other tools that know the rule, from now until this is dropped and

@@ -101,3 +101,26 @@ fn a_blank_disk_that_somebody_has_open_exclusively_is_not_formatted() {
         },
     );
 }
+
+/// As a tool does that is being started for another disk, until it has closed what it inherited.
+#[test]
+fn a_blank_disk_that_is_held_for_a_moment_only_is_formatted_after_it() {
+    in_namespace(
+        "refusals::a_blank_disk_that_is_held_for_a_moment_only_is_formatted_after_it",
+        async |bed| {
+            use std::os::unix::fs::OpenOptionsExt;
+            let disk = bed.disk(GIB, Some(SERIAL));
+            let exclusive = nix::fcntl::OFlag::O_EXCL.bits();
+            let mut options = std::fs::File::options();
+            let holder = options.read(true).custom_flags(exclusive).open(disk.node()).unwrap();
+            let release = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                drop(holder);
+            });
+            let kubelet = Kubelet::new(&bed, Some("ext4")).await;
+            kubelet.stage(&[]).await.unwrap();
+            release.join().unwrap();
+            assert_eq!(bed.runs("mkfs.ext4"), 1);
+        },
+    );
+}
