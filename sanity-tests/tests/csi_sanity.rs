@@ -21,6 +21,17 @@ const SKIPPED: [(&str, &str); 9] = [
     ("pagination should detect volumes added between pages", "pending in the suite itself"),
 ];
 
+/// Actions that the suite leads to in no test: it changes no tags and sets no fast restore or lock,
+/// the parameters need no dry run, and the driver asks neither STS nor for instance types.
+const NOT_LED_TO: [Action; 6] = [
+    Action::CreateTags,
+    Action::DeleteTags,
+    Action::DescribeInstanceTypes,
+    Action::EnableFastSnapshotRestores,
+    Action::GetCallerIdentity,
+    Action::LockSnapshot,
+];
+
 /// Few enough volumes that the suite fills the instance: 11, the root among them.
 const SMALL_INSTANCE: &str = "inf1.24xlarge";
 
@@ -72,25 +83,26 @@ async fn the_official_suite_passes_for_block_devices() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_official_suite_passes_though_every_action_fails_once_and_loses_a_reply() -> Result<()>
-{
+async fn the_official_suite_passes_though_each_action_it_leads_to_fails_once_and_loses_a_reply()
+-> Result<()> {
     let stand = stand().await?;
     for action in Action::ALL {
-        if *action == Action::GetCallerIdentity {
+        if NOT_LED_TO.contains(action) {
             continue;
         }
         let transient = FaultKind::FailBefore {
             code: "InternalError".to_owned(),
             message: "An internal error has occurred".to_owned(),
         };
-        for (nth, fault) in [(2, transient), (4, FaultKind::LoseReply)] {
+        for (nth, fault) in [(1, transient), (2, FaultKind::LoseReply)] {
             let fault = Fault { action: Some(*action), when: When::Nth(nth), fault };
             stand.admin.add_fault(&fault).await?;
         }
     }
     let verdict = run(&stand, "mount")?;
-    for report in stand.admin.faults().await? {
-        println!("fault {:?}: struck {} in {} calls", report.fault, report.struck, report.calls);
-    }
+    let faults = stand.admin.faults().await?;
+    let unused: Vec<_> = faults.iter().filter(|report| report.struck == 0).collect();
+    ensure!(unused.is_empty(), "faults that never struck prove nothing: {unused:#?}");
+    println!("csi-sanity, mount: {} faults struck", faults.len());
     check(&stand, &verdict).await
 }
