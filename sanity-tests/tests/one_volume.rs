@@ -41,16 +41,17 @@ impl Answers {
     }
 }
 
-/// Lets replies of these actions be lost at random, but never two in a row: what one lost reply
-/// leaves in doubt, the call itself is to find out.
+/// Lets replies of these actions be lost: the first, so that the first call lasts longer than the
+/// impatient wait for it, then others at random, but never two in a row: what one lost reply leaves
+/// in doubt, the call itself is to find out.
 async fn lose_replies(stand: &Stand, random: &mut Random, actions: &[Action]) -> Result<()> {
     for action in actions {
-        let mut nth = 0;
+        let mut nth = 1;
         for _fault in 0..5 {
-            nth += 1 + u64::from(nth > 0) + random.below(3);
             let fault = FaultKind::LoseReply;
             let fault = Fault { action: Some(*action), when: When::Nth(nth), fault };
             stand.admin.add_fault(&fault).await?;
+            nth += 2 + random.below(3);
         }
     }
     Ok(())
@@ -86,6 +87,10 @@ where
                     Ok(Ok(done)) => return Ok((done, codes, abandoned)),
                     Ok(Err(status)) => codes.push(status.code()),
                 }
+            } else {
+                // The impatient come first: it is one of their calls that does the work, and whose
+                // caller goes away.
+                sleep(GIVE_UP / 2).await;
             }
             while started.elapsed() < PATIENCE {
                 match call(client.clone()).await {
