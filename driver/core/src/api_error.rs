@@ -31,6 +31,12 @@ pub enum ErrorKind {
     InstanceNotFound,
     /// The volume is not attached to that instance.
     AttachmentNotFound,
+    /// No such file system.
+    FileSystemNotFound,
+    /// No such access point. Also said of one that is too young to be seen.
+    AccessPointNotFound,
+    /// The client token made an access point before.
+    AccessPointExists,
     /// The client token was used before with other parameters, or by a volume that then failed.
     TokenMismatch,
     /// The volume is attached.
@@ -73,7 +79,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The meaning of an AWS error code. Sources: EC2 API reference, "Error codes for the Amazon
-    /// EC2 API", and what EC2 was seen to answer.
+    /// EC2 API", EFS API reference, "Errors" of each action, and what both were seen to answer.
     #[must_use]
     pub fn from_code(code: &str, message: &str) -> Self {
         match code {
@@ -81,9 +87,14 @@ impl ErrorKind {
             "InvalidSnapshot.NotFound" => Self::SnapshotNotFound,
             "InvalidInstanceID.NotFound" => Self::InstanceNotFound,
             "InvalidAttachment.NotFound" => Self::AttachmentNotFound,
+            "FileSystemNotFound" => Self::FileSystemNotFound,
+            "AccessPointNotFound" => Self::AccessPointNotFound,
+            "AccessPointAlreadyExists" => Self::AccessPointExists,
             "IdempotentParameterMismatch" => Self::TokenMismatch,
             "VolumeInUse" => Self::VolumeInUse,
-            "IncorrectState" | "IncorrectInstanceState" => Self::IncorrectState,
+            "IncorrectState" | "IncorrectInstanceState" | "IncorrectFileSystemLifeCycleState" => {
+                Self::IncorrectState
+            }
             "InvalidSnapshot.InUse" | "SnapshotLocked" => Self::SnapshotInUse,
             "AttachmentLimitExceeded" => Self::AttachmentLimit,
             "InvalidVolume.ZoneMismatch" => Self::ZoneMismatch,
@@ -93,7 +104,8 @@ impl ErrorKind {
             | "ConcurrentSnapshotLimitExceeded"
             | "PendingSnapshotLimitExceeded"
             | "VolumeModificationSizeLimitExceeded"
-            | "TagLimitExceeded" => Self::Quota,
+            | "TagLimitExceeded"
+            | "AccessPointLimitExceeded" => Self::Quota,
             "InsufficientVolumeCapacity" => Self::ZoneCapacity,
             "IncorrectModificationState" => Self::ModificationInProgress,
             "VolumeModificationRateExceeded" => Self::ModificationRate,
@@ -107,6 +119,7 @@ impl ErrorKind {
             | "Throttling"
             | "ThrottlingException"
             | "SnapshotCreationPerVolumeRateExceeded"
+            | "TooManyRequests"
             | "TooManyRequestsException" => Self::Throttled,
             "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => Self::Denied,
             "AuthFailure"
@@ -117,9 +130,12 @@ impl ErrorKind {
             | "RequestExpired"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClientException" => Self::Credentials,
-            "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" => {
-                Self::Unavailable
-            }
+            "InternalError"
+            | "InternalFailure"
+            | "InternalServerError"
+            | "DependencyTimeout"
+            | "ServiceUnavailable"
+            | "Unavailable" => Self::Unavailable,
             other if is_parameter_code(other) => Self::InvalidParameter,
             _ => Self::Unexpected,
         }
@@ -139,8 +155,10 @@ impl ErrorKind {
             Self::VolumeNotFound
             | Self::SnapshotNotFound
             | Self::InstanceNotFound
-            | Self::AttachmentNotFound => Code::NotFound,
-            Self::TokenMismatch => Code::AlreadyExists,
+            | Self::AttachmentNotFound
+            | Self::FileSystemNotFound
+            | Self::AccessPointNotFound => Code::NotFound,
+            Self::TokenMismatch | Self::AccessPointExists => Code::AlreadyExists,
             Self::VolumeInUse | Self::IncorrectState | Self::SnapshotInUse | Self::ZoneMismatch => {
                 Code::FailedPrecondition
             }
@@ -160,8 +178,22 @@ impl ErrorKind {
     }
 }
 
+/// The prefix of an action in IAM policies.
+fn service(action: &str) -> &'static str {
+    match action {
+        "CreateAccessPoint"
+        | "DeleteAccessPoint"
+        | "DescribeAccessPoints"
+        | "DescribeFileSystems"
+        | "DescribeMountTargets" => "elasticfilesystem",
+        "AssumeRole" => "sts",
+        _ => "ec2",
+    }
+}
+
 fn is_parameter_code(code: &str) -> bool {
-    const CODES: [&str; 12] = [
+    const CODES: [&str; 14] = [
+        "BadRequest",
         "InvalidParameter",
         "InvalidParameterValue",
         "InvalidParameterCombination",
@@ -172,6 +204,7 @@ fn is_parameter_code(code: &str) -> bool {
         "UnknownVolumeType",
         "UnsupportedOperation",
         "ValidationError",
+        "ValidationException",
         "InvalidKey.Format",
         "InvalidTagKey.Malformed",
     ];
@@ -185,7 +218,10 @@ impl fmt::Display for ApiError {
             write!(f, " (request id {id})")?;
         }
         match self.kind {
-            ErrorKind::Denied => write!(f, "; grant ec2:{} to the driver's role", self.action),
+            ErrorKind::Denied => {
+                let service = service(self.action);
+                write!(f, "; grant {service}:{} to the driver's role", self.action)
+            }
             ErrorKind::Credentials => write!(f, "; check the driver's service account and role"),
             _ => Ok(()),
         }

@@ -164,7 +164,7 @@ impl Capability {
 }
 
 impl AccessMode {
-    fn parse(mode: i32) -> Result<Self, Invalid> {
+    pub(crate) fn parse(mode: i32) -> Result<Self, Invalid> {
         let unknown = || {
             Invalid::new(
                 "volume_capability.access_mode.mode",

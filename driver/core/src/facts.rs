@@ -2,6 +2,8 @@
 //! source and how sure we are of it. A guess that only one of the two made would show up in a
 //! test; a guess that both share is visible only here.
 
+pub mod efs;
+
 use std::time::Duration;
 
 /// Limits of a volume type. Source: EBS user guide, "Amazon EBS volume types" (2025-11);

@@ -1,5 +1,5 @@
 //! Identifiers. An id of one kind cannot stand where another kind is wanted, and holds only text
-//! that EC2 accepts as well-formed, so a malformed id never reaches a batched call, where it would
+//! that AWS accepts as well-formed, so a malformed id never reaches a batched call, where it would
 //! fail every other caller's question too.
 
 use std::fmt;
@@ -17,14 +17,16 @@ pub struct InvalidId {
     pub rule: &'static str,
 }
 
-macro_rules! ec2_id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal) => {
+macro_rules! aws_id {
+    (
+        $(#[$doc:meta])* $name:ident, $prefix:literal, $lengths:pat, $said:literal, $kind:literal
+    ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
-            /// The id as EC2 writes it.
+            /// The id as AWS writes it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -35,13 +37,15 @@ macro_rules! ec2_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                if is_ec2_id(text, $prefix) {
+                let hex = text.strip_prefix($prefix).filter(|hex| is_lower_hex(hex));
+                if hex.is_some_and(|hex| matches!(hex.len(), $lengths)) {
                     Ok(Self(text.to_owned()))
                 } else {
                     Err(InvalidId {
-                        text: text.to_owned(),
+                        // An id may be a huge text; the message must not be.
+                        text: text.chars().take(64).collect(),
                         kind: $kind,
-                        rule: concat!("want ", $prefix, " and 8 or 17 lower-case hex digits"),
+                        rule: concat!("want ", $prefix, " and ", $said, " lower-case hex digits"),
                     })
                 }
             }
@@ -61,17 +65,26 @@ macro_rules! ec2_id {
     };
 }
 
-ec2_id!(
+aws_id!(
     /// An EBS volume, `vol-0123456789abcdef0`. It is the CSI volume handle.
-    VolumeId, "vol-", "a volume id"
+    VolumeId, "vol-", 8 | 17, "8 or 17", "a volume id"
 );
-ec2_id!(
+aws_id!(
     /// An EBS snapshot, `snap-0123456789abcdef0`. It is the CSI snapshot handle.
-    SnapshotId, "snap-", "a snapshot id"
+    SnapshotId, "snap-", 8 | 17, "8 or 17", "a snapshot id"
 );
-ec2_id!(
+aws_id!(
     /// An EC2 instance, `i-0123456789abcdef0`. It is the CSI node id.
-    InstanceId, "i-", "an instance id"
+    InstanceId, "i-", 8 | 17, "8 or 17", "an instance id"
+);
+
+aws_id!(
+    /// An EFS file system, `fs-0123456789abcdef0`.
+    FileSystemId, "fs-", 8..=40, "8 to 40", "a file system id"
+);
+aws_id!(
+    /// An EFS access point, `fsap-0123456789abcdef0`.
+    AccessPointId, "fsap-", 8..=40, "8 to 40", "an access point id"
 );
 
 impl VolumeId {
@@ -83,9 +96,8 @@ impl VolumeId {
     }
 }
 
-fn is_ec2_id(text: &str, prefix: &str) -> bool {
-    let Some(hex) = text.strip_prefix(prefix) else { return false };
-    matches!(hex.len(), 8 | 17) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 macro_rules! csi_name {
@@ -190,6 +202,19 @@ mod tests {
         ] {
             assert!(text.parse::<VolumeId>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn file_systems_and_access_points_have_8_to_40_digits() {
+        for digits in [8, 17, 40] {
+            let hex = "a".repeat(digits);
+            assert!(format!("fs-{hex}").parse::<FileSystemId>().is_ok(), "{digits}");
+            assert!(format!("fsap-{hex}").parse::<AccessPointId>().is_ok(), "{digits}");
+        }
+        for bad in ["fs-0123456", "fs-", "fsap-01234567", "fs-0123456g", "fs-01234567,x=y", ""] {
+            assert!(bad.parse::<FileSystemId>().is_err(), "{bad}");
+        }
+        assert!(format!("fsap-{}", "a".repeat(41)).parse::<AccessPointId>().is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod capability;
 pub mod capacity;
 pub mod device_name;
 pub mod ebs;
+pub mod efs;
 pub mod facts;
 pub mod id;
 pub mod instance;
@@ -22,10 +23,18 @@ use csi_proto::csi;
 pub use api_error::{ApiError, ErrorKind};
 pub use capability::{Access, AccessMode, Capability, FsType};
 pub use capacity::{Bytes, CapacityRange, GiB};
-pub use id::{InstanceId, SnapshotId, SnapshotName, VolumeId, VolumeName};
+pub use id::{
+    AccessPointId, FileSystemId, InstanceId, SnapshotId, SnapshotName, VolumeId, VolumeName,
+};
 pub use operations::{Operations, RunError};
 pub use rpc_error::{Chain, GrpcCode, Invalid, RpcError};
 pub use topology::Zone;
+
+/// Name of the EFS driver: the `provisioner` of its StorageClasses.
+pub const EFS_DRIVER_NAME: &str = "efs.csi.aws.com";
+
+/// What both EFS plugins answer to `GetPluginCapabilities`; see [`EBS_SERVICES`].
+pub const EFS_SERVICES: [csi::plugin_capability::service::Type; 2] = EBS_SERVICES;
 
 /// Name of the EBS driver: the `provisioner` of its StorageClasses.
 pub const EBS_DRIVER_NAME: &str = "ebs.csi.aws.com";
