@@ -1,0 +1,11 @@
+//! How the node plugin tells the tunnel what to serve: JSON lines over a Unix socket that only its
+//! own user may open. A request is one line, its reply is one line, a connection carries as many
+//! pairs as the client likes.
+
+mod client;
+mod protocol;
+
+pub use client::{Client, ClientError};
+pub use protocol::{
+    Ensure, Ensured, Health, PortState, PortStatus, Refusal, RefusalKind, Reply, Request, VERSION,
+};
