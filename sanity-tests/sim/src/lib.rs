@@ -15,7 +15,7 @@ pub mod sim;
 pub mod world;
 
 pub use client::AdminClient;
-pub use port::SimEbs;
+pub use port::{SimEbs, SimEfs};
 pub use seed::Seed;
 pub use sim::Sim;
 pub use world::World;

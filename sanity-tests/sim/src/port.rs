@@ -1,4 +1,7 @@
-//! The world as the port [`Ebs`]: what the controller is tested against in paused time.
+//! The world as the ports [`Ebs`] and [`csi_core::efs::Efs`]: what the controller is tested
+//! against in paused time.
+
+mod efs;
 
 use std::time::Duration;
 
@@ -12,6 +15,8 @@ use csi_core::{ApiError, ErrorKind, InstanceId, SnapshotId, VolumeId, Zone};
 use crate::sim::{CallFailure, Sim};
 use crate::world::call::{self, Describe, Filter};
 use crate::world::{Action, AwsError, Millis, World};
+
+pub use efs::SimEfs;
 
 /// The port to a simulated EBS.
 #[derive(Debug, Clone)]
@@ -39,36 +44,53 @@ impl SimEbs {
         &self.sim
     }
 
-    /// One call: half the latency on the way there, half on the way back, so that a caller who
-    /// gives up in between does not know whether it took effect.
     async fn call<T>(
         &self,
         action: Action,
         subject: String,
         act: impl FnOnce(&mut World, Millis) -> Result<T, AwsError>,
     ) -> Result<T, ApiError> {
-        // Whole milliseconds: tokio's timers would round halves up.
-        let there = Duration::from_millis(self.latency.as_secs() * 500)
-            + Duration::from_millis(u64::from(self.latency.subsec_millis() / 2));
-        tokio::time::sleep(there).await;
-        let result = self.sim.call(action, subject, act).await;
-        tokio::time::sleep(self.latency.saturating_sub(there)).await;
-        match result {
-            Ok((answer, _)) => Ok(answer),
-            Err(CallFailure::Refused { error, request_id }) => Err(ApiError {
+        call(&self.sim, self.latency, action, subject, act).await.map_err(|(error, _)| error)
+    }
+}
+
+/// One call: half the latency on the way there, half on the way back, so that a caller who gives
+/// up in between does not know whether it took effect. A refusal comes with the object that it
+/// names.
+async fn call<T>(
+    sim: &Sim,
+    latency: Duration,
+    action: Action,
+    subject: String,
+    act: impl FnOnce(&mut World, Millis) -> Result<T, AwsError>,
+) -> Result<T, (ApiError, Option<String>)> {
+    // Whole milliseconds: tokio's timers would round halves up.
+    let there = Duration::from_millis(latency.as_secs() * 500)
+        + Duration::from_millis(u64::from(latency.subsec_millis() / 2));
+    tokio::time::sleep(there).await;
+    let result = sim.call(action, subject, act).await;
+    tokio::time::sleep(latency.saturating_sub(there)).await;
+    match result {
+        Ok((answer, _)) => Ok(answer),
+        Err(CallFailure::Refused { error, request_id }) => {
+            let refused = ApiError {
                 action: action.name(),
                 kind: ErrorKind::from_code(&error.code, &error.message),
                 code: error.code,
                 message: error.message,
                 request_id: Some(request_id),
-            }),
-            Err(CallFailure::Lost) => Err(ApiError {
+            };
+            Err((refused, error.resource))
+        }
+        Err(CallFailure::Lost) => {
+            let lost = ApiError {
                 action: action.name(),
                 kind: ErrorKind::NoAnswer,
                 code: "NoAnswer".to_owned(),
                 message: "the connection was closed before a whole answer came".to_owned(),
                 request_id: None,
-            }),
+            };
+            Err((lost, None))
         }
     }
 }

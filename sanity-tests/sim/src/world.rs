@@ -8,6 +8,7 @@ pub mod call;
 mod describe;
 pub mod dump;
 pub mod effect;
+pub mod efs;
 pub mod error;
 pub mod fault;
 mod filter;
@@ -20,6 +21,7 @@ pub mod name;
 mod page;
 mod protect;
 mod rng;
+pub mod role;
 mod rules;
 pub mod settings;
 mod snapshot;
@@ -34,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use csi_core::{InstanceId, SnapshotId, VolumeId};
 
-pub use action::Action;
+pub use action::{Action, Service};
 pub use dump::Dump;
 pub use effect::{Content, DeviceFailure, Effect, EffectId};
 pub use error::AwsError;
@@ -49,9 +51,11 @@ pub use volume::VolumeRecord;
 
 use bucket::Buckets;
 use effect::Effects;
+use efs::Efs;
 use fault::Faults;
 use history::History;
 use rng::Rng;
+use role::Roles;
 use token::Tokens;
 
 /// Milliseconds, since the world began or as a length.
@@ -73,6 +77,8 @@ pub(crate) enum Due {
     ModificationDone(VolumeId),
     SnapshotDone(SnapshotId),
     SnapshotVanishes(SnapshotId),
+    AccessPointReady(String),
+    AccessPointVanishes(String),
 }
 
 impl Due {
@@ -99,6 +105,8 @@ pub struct World {
     /// The last record of volumes that are gone, for token replays and inspection.
     gone: BTreeMap<VolumeId, VolumeRecord>,
     snapshots: BTreeMap<SnapshotId, snapshot::Entry>,
+    efs: Efs,
+    roles: Roles,
     create_tokens: Tokens<call::CreateVolume>,
     copy_tokens: Tokens<call::CopyVolumes>,
     schedule: BTreeMap<(Millis, u64), Due>,
@@ -124,6 +132,8 @@ impl World {
             volumes: BTreeMap::new(),
             gone: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            efs: Efs::default(),
+            roles: Roles::default(),
             create_tokens: Tokens::new(),
             copy_tokens: Tokens::new(),
             schedule: BTreeMap::new(),
@@ -224,10 +234,11 @@ impl World {
     /// asks this first, and reports the end with [`World::record`].
     pub fn admit(&mut self, action: Action, now: Millis) -> Admission {
         self.advance(now);
-        let mut admission = Admission::new(self.rng.request_id(), self.faults.strike(action));
+        let mut admission =
+            Admission::new(action, self.rng.request_id(), self.faults.strike(action));
         let throttled = self.settings.throttle && !self.buckets.take(action, now);
         if throttled && admission.before == fault::Before::Proceed {
-            admission.before = fault::Before::Refuse(AwsError::throttled());
+            admission.before = fault::Before::Refuse(AwsError::throttled(action.service()));
         }
         admission
     }
@@ -277,6 +288,8 @@ impl World {
             Due::SnapshotVanishes(id) => {
                 self.snapshots.remove(&id);
             }
+            Due::AccessPointReady(id) => self.access_point_ready(&id, at),
+            Due::AccessPointVanishes(id) => self.efs.forget(&id),
         }
         if let Some((action, id)) = change {
             let shown = self.volumes.get(&id).map_or(at, |entry| entry.record.visible_at().max(at));

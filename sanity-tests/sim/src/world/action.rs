@@ -3,8 +3,19 @@
 use csi_core::facts;
 use serde::{Deserialize, Serialize};
 
+/// A service with an API of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Elastic Compute Cloud, with EBS's actions.
+    Ec2,
+    /// Elastic File System.
+    Efs,
+    /// Security Token Service.
+    Sts,
+}
+
 macro_rules! actions {
-    ($($name:ident => $bucket:expr),* $(,)?) => {
+    ($($name:ident => $service:ident $bucket:expr),* $(,)?) => {
         /// An API action, named as AWS names it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Action {
@@ -24,7 +35,13 @@ macro_rules! actions {
                 match self { $(Self::$name => stringify!($name)),* }
             }
 
-            /// EC2's default token bucket: burst, and refill per second.
+            /// The service that it belongs to.
+            #[must_use]
+            pub fn service(self) -> Service {
+                match self { $(Self::$name => Service::$service),* }
+            }
+
+            /// Its default token bucket: burst, and refill per second.
             #[must_use]
             pub fn default_bucket(self) -> (u32, u32) {
                 match self { $(Self::$name => $bucket),* }
@@ -34,25 +51,32 @@ macro_rules! actions {
 }
 
 actions! {
-    CreateVolume => facts::CREATE_VOLUME_BUCKET,
-    CopyVolumes => facts::CREATE_VOLUME_BUCKET,
-    DeleteVolume => facts::WRITE_BUCKET,
-    AttachVolume => facts::WRITE_BUCKET,
-    DetachVolume => facts::WRITE_BUCKET,
-    ModifyVolume => facts::WRITE_BUCKET,
-    CreateSnapshot => facts::WRITE_BUCKET,
-    DeleteSnapshot => facts::WRITE_BUCKET,
-    EnableFastSnapshotRestores => facts::WRITE_BUCKET,
-    LockSnapshot => facts::WRITE_BUCKET,
-    CreateTags => facts::WRITE_BUCKET,
-    DeleteTags => facts::WRITE_BUCKET,
-    DescribeVolumes => facts::READ_BUCKET,
-    DescribeSnapshots => facts::READ_BUCKET,
-    DescribeInstances => facts::READ_BUCKET,
-    DescribeVolumesModifications => facts::READ_BUCKET,
-    DescribeAvailabilityZones => facts::READ_BUCKET,
-    DescribeInstanceTypes => facts::READ_BUCKET,
-    GetCallerIdentity => facts::READ_BUCKET,
+    CreateVolume => Ec2 facts::CREATE_VOLUME_BUCKET,
+    CopyVolumes => Ec2 facts::CREATE_VOLUME_BUCKET,
+    DeleteVolume => Ec2 facts::WRITE_BUCKET,
+    AttachVolume => Ec2 facts::WRITE_BUCKET,
+    DetachVolume => Ec2 facts::WRITE_BUCKET,
+    ModifyVolume => Ec2 facts::WRITE_BUCKET,
+    CreateSnapshot => Ec2 facts::WRITE_BUCKET,
+    DeleteSnapshot => Ec2 facts::WRITE_BUCKET,
+    EnableFastSnapshotRestores => Ec2 facts::WRITE_BUCKET,
+    LockSnapshot => Ec2 facts::WRITE_BUCKET,
+    CreateTags => Ec2 facts::WRITE_BUCKET,
+    DeleteTags => Ec2 facts::WRITE_BUCKET,
+    DescribeVolumes => Ec2 facts::READ_BUCKET,
+    DescribeSnapshots => Ec2 facts::READ_BUCKET,
+    DescribeInstances => Ec2 facts::READ_BUCKET,
+    DescribeVolumesModifications => Ec2 facts::READ_BUCKET,
+    DescribeAvailabilityZones => Ec2 facts::READ_BUCKET,
+    DescribeInstanceTypes => Ec2 facts::READ_BUCKET,
+    CreateAccessPoint => Efs facts::efs::BUCKET,
+    DeleteAccessPoint => Efs facts::efs::BUCKET,
+    DescribeAccessPoints => Efs facts::efs::BUCKET,
+    DescribeFileSystems => Efs facts::efs::BUCKET,
+    DescribeMountTargets => Efs facts::efs::BUCKET,
+    GetCallerIdentity => Sts facts::READ_BUCKET,
+    AssumeRole => Sts facts::READ_BUCKET,
+    AssumeRoleWithWebIdentity => Sts facts::READ_BUCKET,
 }
 
 impl Action {

@@ -1,5 +1,7 @@
 //! The whole state as data, for tests and people to inspect.
 
+mod efs;
+
 use std::collections::BTreeMap;
 
 use csi_core::VolumeId;
@@ -10,6 +12,8 @@ use super::{
     FaultReport, InstanceRecord, Millis, ModificationRecord, SnapshotRecord, TroubleReport,
     VolumeRecord, World, ZoneRecord, name,
 };
+
+pub use efs::{AccessPointDump, FileSystemDump, MountTargetDump};
 
 /// The world in truth, whatever readers see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,10 @@ pub struct Dump {
     pub instances: BTreeMap<String, InstanceDump>,
     /// Zones.
     pub zones: Vec<ZoneRecord>,
+    /// File systems by id.
+    pub file_systems: BTreeMap<String, FileSystemDump>,
+    /// Access points by id.
+    pub access_points: BTreeMap<String, AccessPointDump>,
     /// The fault script.
     pub faults: Vec<FaultReport>,
     /// What misbehaves.
@@ -140,6 +148,8 @@ impl World {
             snapshots: self.snapshots().map(snapshot).collect(),
             instances: self.instances().iter().map(instance).collect(),
             zones: self.zones(),
+            file_systems: self.dump_file_systems(),
+            access_points: self.dump_access_points(),
             faults: self.faults().to_vec(),
             troubles: self.troubles().to_vec(),
             device_failures: self

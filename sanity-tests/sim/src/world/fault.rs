@@ -64,7 +64,7 @@ pub enum FaultKind {
     HangBefore,
     /// The call takes effect, but never answers.
     HangAfter,
-    /// `RequestLimitExceeded`.
+    /// `RequestLimitExceeded`, or what the action's service calls it.
     Throttle,
 }
 
@@ -169,7 +169,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(request_id: String, fault: Option<FaultKind>) -> Self {
+    pub(crate) fn new(action: Action, request_id: String, fault: Option<FaultKind>) -> Self {
         let error = |code: &str, message: String| AwsError::new(code, message);
         let mut this =
             Self { request_id, delay_ms: 0, before: Before::Proceed, after: After::Answer };
@@ -186,7 +186,9 @@ impl Admission {
             Some(FaultKind::DelayMs(ms)) => this.delay_ms = ms,
             Some(FaultKind::HangBefore) => this.before = Before::Hang,
             Some(FaultKind::HangAfter) => this.after = After::Hang,
-            Some(FaultKind::Throttle) => this.before = Before::Refuse(AwsError::throttled()),
+            Some(FaultKind::Throttle) => {
+                this.before = Before::Refuse(AwsError::throttled(action.service()));
+            }
         }
         this
     }

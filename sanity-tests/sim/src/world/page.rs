@@ -43,11 +43,13 @@ pub(crate) fn cut<T>(
     Ok(Listing { items, next_token })
 }
 
-fn write(last: &str, listing: &str) -> String {
+/// A token for what follows `last`.
+pub(super) fn write(last: &str, listing: &str) -> String {
     hex::encode(format!("{}{last}", seal(last, listing)))
 }
 
-fn read(token: &str, listing: &str) -> Result<String, AwsError> {
+/// The last id of the page before.
+pub(super) fn read(token: &str, listing: &str) -> Result<String, AwsError> {
     let bad = || AwsError::new("InvalidPaginationToken", format!("The token '{token}' is invalid"));
     let bytes = hex::decode(token).map_err(|_malformed| bad())?;
     let text = String::from_utf8(bytes).map_err(|_malformed| bad())?;

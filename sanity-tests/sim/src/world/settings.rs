@@ -81,6 +81,10 @@ pub struct Settings {
     pub snapshot: Delay,
     /// `deleting` → gone from every list.
     pub delete: Delay,
+    /// Access point `creating` → `available`.
+    pub access_point: Delay,
+    /// Access point `deleting` → gone from every list.
+    pub access_point_delete: Delay,
     /// How long a write stays invisible to Describe calls.
     pub read_lag: Delay,
     /// Least milliseconds between two snapshots of one volume
@@ -94,13 +98,16 @@ pub struct Settings {
     pub volume_quota: u32,
     /// Snapshots the account may have (`SnapshotLimitExceeded`).
     pub snapshot_quota: u32,
+    /// Access points that a file system may have (`AccessPointLimitExceeded`).
+    pub access_point_quota: usize,
     /// Whether actions have token buckets (`RequestLimitExceeded`).
     pub throttle: bool,
 }
 
 impl Settings {
-    /// As EC2: times and lag as measured or documented (`csi_core::facts`). Modification and
-    /// snapshot times depend on size and load on EC2; these are those of small volumes.
+    /// As AWS: times and lag as measured or documented (`csi_core::facts`). Modification and
+    /// snapshot times depend on size and load on EC2; these are those of small volumes. EFS's
+    /// times are a guess: nothing is published.
     #[must_use]
     pub fn ec2() -> Self {
         Self {
@@ -111,6 +118,8 @@ impl Settings {
             optimize: Delay::spread(Duration::from_secs(20)),
             snapshot: Delay::spread(Duration::from_secs(4)),
             delete: Delay::spread(Duration::from_secs(1)),
+            access_point: Delay::spread(Duration::from_millis(500)),
+            access_point_delete: Delay::spread(Duration::from_secs(1)),
             read_lag: Delay::UniformMs(0, 1_000),
             ..Self::instant()
         }
@@ -127,12 +136,15 @@ impl Settings {
             optimize: Delay::Zero,
             snapshot: Delay::Zero,
             delete: Delay::Zero,
+            access_point: Delay::Zero,
+            access_point_delete: Delay::Zero,
             read_lag: Delay::Zero,
             snapshot_spacing_ms: 0,
             token_life_ms: 12 * 3_600_000,
             spent_token: SpentToken::Mismatch,
             volume_quota: 10_000,
             snapshot_quota: 100_000,
+            access_point_quota: facts::efs::ACCESS_POINTS_PER_FILE_SYSTEM,
             throttle: false,
         }
     }

@@ -1,6 +1,7 @@
 //! The world's rules, one by one.
 
 mod attachments;
+mod efs;
 mod listings;
 mod modifications;
 mod random;

@@ -44,6 +44,15 @@ pub enum Trouble {
         /// The name.
         device: String,
     },
+    /// New access points end in state `error`.
+    FailAccessPoint {
+        /// Of this file system.
+        #[serde(default)]
+        file_system: Option<String>,
+        /// So many times; 0 for ever.
+        #[serde(default)]
+        times: u64,
+    },
     /// Modifications of the volume fail.
     FailModification {
         /// Of this volume.
@@ -120,6 +129,15 @@ impl World {
         self.struck(|trouble| match trouble {
             Trouble::HiddenDevice { instance, device } => {
                 (instance == at.as_str() && device == name).then_some(0)
+            }
+            _ => None,
+        })
+    }
+
+    pub(crate) fn access_point_fails(&mut self, at: &str) -> bool {
+        self.struck(|trouble| match trouble {
+            Trouble::FailAccessPoint { file_system, times } => {
+                matches(file_system.as_ref(), at).then_some(*times)
             }
             _ => None,
         })

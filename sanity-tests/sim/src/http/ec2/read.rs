@@ -59,7 +59,15 @@ pub(super) fn parameters(action: Action) -> &'static [&'static str] {
         Action::DescribeInstances => &["Filter", "InstanceId", "MaxResults", "NextToken"],
         Action::DescribeAvailabilityZones => &["ZoneName"],
         Action::DescribeInstanceTypes => &["InstanceType"],
-        Action::GetCallerIdentity => &[],
+        // Of another service.
+        Action::CreateAccessPoint
+        | Action::DeleteAccessPoint
+        | Action::DescribeAccessPoints
+        | Action::DescribeFileSystems
+        | Action::DescribeMountTargets
+        | Action::GetCallerIdentity
+        | Action::AssumeRole
+        | Action::AssumeRoleWithWebIdentity => &[],
     }
 }
 
