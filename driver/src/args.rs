@@ -1,6 +1,8 @@
 //! The command line. Names and defaults are those of the driver that this one replaces, where it
 //! has them; what is read from the environment is listed by `--help`.
 
+use std::time::Duration;
+
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use csi_core::Invalid;
@@ -94,6 +96,11 @@ struct VolumeArgs {
     #[arg(long, value_name = "ID")]
     k8s_tag_cluster_id: Option<String>,
 
+    /// How long a change of a volume waits for others, to be made with them in one modification, of
+    /// which EC2 grants few in a day
+    #[arg(long, value_parser = window, default_value = "2s", value_name = "DURATION")]
+    modify_volume_request_handler_timeout: Duration,
+
     /// Serve the listing of volumes, by which the attacher finds attachments that are missing
     #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     list_volumes: Option<bool>,
@@ -106,10 +113,11 @@ struct IgnoredArgs {
     /// Calls to EC2 are always batched
     #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     batching: Option<bool>,
+}
 
-    /// A change waits for nothing, so there is no time to set
-    #[arg(long, value_parser = csi_serve::parse_duration, value_name = "DURATION")]
-    modify_volume_request_handler_timeout: Option<std::time::Duration>,
+fn window(text: &str) -> Result<Duration, String> {
+    let window = csi_serve::parse_duration(text).map_err(|invalid| invalid.to_string())?;
+    if window.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(window) }
 }
 
 impl EbsArgs {
@@ -128,6 +136,7 @@ impl EbsArgs {
             invalid_tags,
             cluster_id: self.volumes.k8s_tag_cluster_id.clone().filter(|id| !id.is_empty()),
             list_volumes: self.volumes.list_volumes.unwrap_or_default(),
+            modify_window: self.volumes.modify_volume_request_handler_timeout,
         })
     }
 }
@@ -173,6 +182,15 @@ mod tests {
                 "{argument}"
             );
         }
+    }
+
+    #[test]
+    fn changes_of_a_volume_wait_two_seconds_for_each_other_unless_told_otherwise() {
+        let window = |args: &[&str]| parse(args).map(|args| args.settings().unwrap().modify_window);
+        assert_eq!(window(&[]).unwrap(), Duration::from_secs(2));
+        let flag = "--modify-volume-request-handler-timeout";
+        assert_eq!(window(&[flag, "500ms"]).unwrap(), Duration::from_millis(500));
+        assert!(window(&[flag, "0s"]).is_err());
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Settings {
     /// Whether `ListVolumes` is served. The attacher asks for it every minute and publishes again
     /// what it misses there, which costs an account with many volumes more than it is worth.
     pub list_volumes: bool,
+    /// How long a change of a volume waits for others to be made with it.
+    pub modify_window: Duration,
 }
 
 /// The Controller service of the EBS driver. Clones share their state.
@@ -76,6 +78,7 @@ struct Shared<C> {
     devices: Devices,
     recent: Recent,
     protected: snapshot::Protected,
+    groups: modify::Groups,
     iops_limits: IopsLimits,
     volumes: Looker<VolumeId, Volume>,
     volumes_by_name: Looker<VolumeName, Vec<Volume>>,
@@ -157,6 +160,7 @@ impl<C: Ebs> EbsController<C> {
                 devices: Devices::default(),
                 recent: Recent::default(),
                 protected: snapshot::Protected::default(),
+                groups: modify::Groups::default(),
                 iops_limits: IopsLimits::default(),
                 volumes: volumes(&ec2),
                 volumes_by_name: volumes_by_name(&ec2),

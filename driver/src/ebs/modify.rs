@@ -1,6 +1,6 @@
 //! `ControllerExpandVolume` and `ControllerModifyVolume`: one way to change a volume.
 //!
-//! *Flow*: compare the volume with what is wanted; if it differs, wait for a modification that
+//! *Flow*: gather what arrives together, compare the volume with what is wanted; if it differs, wait for a modification that
 //! is under way, modify once, wait until the change is in force and reads show it.
 //!
 //! *Guarantees*: what is in force already costs no modification, of which a volume has few in a
@@ -8,6 +8,7 @@
 //! resizer retries; `FAILED_PRECONDITION` would mean "in use" to it.
 
 mod error;
+mod gather;
 mod target;
 
 use std::sync::Arc;
@@ -16,16 +17,18 @@ use std::time::Duration;
 use csi_core::ebs::{Ebs, Modification, ModificationState, ModifyVolume as Call, Volume};
 use csi_core::facts::READ_LAG_BOUND;
 use csi_core::request::{ExpandVolume, ModifyVolume};
-use csi_core::{ApiError, ErrorKind, GiB, VolumeId};
-use tokio::time::Instant;
+use csi_core::{ApiError, ErrorKind, GiB, RunError, VolumeId};
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) use error::ModifyError;
+pub(super) use gather::Groups;
 
 use super::call::{bounded, repeat};
 use super::iops_limit::depends_on_zone;
 use super::look::WaitEnd;
 use super::spec::is_live;
-use super::{APPEARING, SLOW, Shared};
+use super::{APPEARING, Key, SLOW, Shared};
+use gather::{Leading, Wish};
 use target::{Change, TagChange, shows};
 
 /// The whole operation. Large volumes take longer; the next try then finds their modification.
@@ -37,28 +40,43 @@ const TRIES: u32 = 3;
 pub(super) async fn expand<C: Ebs>(
     shared: Arc<Shared<C>>,
     request: ExpandVolume,
-) -> Result<GiB, ModifyError> {
-    let modifier = Modifier { shared, id: request.volume, until: Instant::now() + BOUND };
-    let volume = modifier.volume().await?;
-    let size = request.range.choose(volume.size)?;
-    if !request.range.admits(size.max(volume.size)) {
-        return Err(ModifyError::Shrink { volume: modifier.id, has: volume.size, wanted: size });
-    }
-    let change = Change::to_size(size);
-    Ok(modifier.change(volume, &change).await?.size)
+) -> Result<GiB, RunError<ModifyError>> {
+    Ok(together(shared, request.volume, Wish::Size(request.range)).await?.size)
 }
 
 /// Gives the volume the properties and the tags.
 pub(super) async fn modify<C: Ebs>(
     shared: Arc<Shared<C>>,
     request: ModifyVolume,
-) -> Result<(), ModifyError> {
-    let modifier = Modifier { shared, id: request.volume, until: Instant::now() + BOUND };
-    let parameters = request.parameters;
-    let volume = modifier.volume().await?;
-    let tags = TagChange::of(&parameters, &volume.tags);
-    modifier.change(volume, &Change::of(&parameters)).await?;
-    modifier.change_tags(tags).await
+) -> Result<(), RunError<ModifyError>> {
+    let wish = Wish::Properties(Box::new(request.parameters));
+    together(shared, request.volume, wish).await.map(drop)
+}
+
+/// Makes a change together with those that arrive at the same time.
+async fn together<C: Ebs>(
+    shared: Arc<Shared<C>>,
+    id: VolumeId,
+    wish: Wish,
+) -> Result<Volume, RunError<ModifyError>> {
+    let (answer, leads) = shared.groups.join(&id, wish);
+    if leads {
+        let modifier =
+            Modifier { shared: Arc::clone(&shared), id: id.clone(), until: Instant::now() + BOUND };
+        let lead = async move {
+            modifier.lead().await;
+            Ok::<(), ModifyError>(())
+        };
+        if let Err(refused) = shared.operations.run(Key::Modify(id.clone()), lead).await {
+            // An earlier change is under way: nobody of this group is served.
+            drop(shared.groups.close(&id));
+            return Err(refused);
+        }
+    }
+    match answer.await {
+        Ok(outcome) => outcome.map_err(RunError::Work),
+        Err(_no_leader) => Err(RunError::Work(ModifyError::Leaderless { volume: id })),
+    }
 }
 
 struct Modifier<C> {
@@ -68,6 +86,71 @@ struct Modifier<C> {
 }
 
 impl<C: Ebs> Modifier<C> {
+    /// Leads the volume's group: gathers, changes the volume once, answers every call.
+    async fn lead(&self) {
+        let _leading = Leading { groups: &self.shared.groups, id: &self.id };
+        let volume = match self.gathered().await {
+            Ok(volume) => volume,
+            Err(error) => {
+                for member in self.shared.groups.close(&self.id) {
+                    member.answer(Err(error.clone()));
+                }
+                return;
+            }
+        };
+        let members = self.shared.groups.close(&self.id);
+        let (change, members) = gather::merge(&self.id, &volume, members);
+        let changed = self.change(volume.clone(), &change).await;
+        // Whose wish EC2 does not like it does not say, so each has a try of its own.
+        let apart =
+            members.len() > 1 && changed.as_ref().is_err_and(ModifyError::is_refused_as_wrong);
+        for member in members {
+            let changed =
+                if apart { self.alone(&volume, &member.wish).await } else { changed.clone() };
+            let outcome = self.finish(&member.wish, &volume, changed).await;
+            member.answer(outcome);
+        }
+    }
+
+    /// Makes the change of one call only.
+    async fn alone(&self, volume: &Volume, wish: &Wish) -> Result<Volume, ModifyError> {
+        let own = gather::own_change(volume, wish)?;
+        self.change(volume.clone(), &own).await
+    }
+
+    /// The volume, when others have had the time to join. A single call that changes nothing waits
+    /// for nobody.
+    async fn gathered(&self) -> Result<Volume, ModifyError> {
+        let closes = Instant::now() + self.shared.settings.modify_window;
+        let volume = self.volume().await?;
+        let alone = self.shared.groups.len(&self.id) == 1;
+        let idle = || self.shared.groups.first(&self.id, |wish| !wish.modifies(&volume));
+        if !(alone && idle().unwrap_or(false)) {
+            sleep_until(closes).await;
+        }
+        Ok(volume)
+    }
+
+    /// What is left for one call when the volume is changed: its tags. They are written too when
+    /// EC2 makes the volume wait for its next modification.
+    async fn finish(
+        &self,
+        wish: &Wish,
+        before: &Volume,
+        changed: Result<Volume, ModifyError>,
+    ) -> Result<Volume, ModifyError> {
+        let waits = matches!(&changed, Err(ModifyError::Refused { error, .. }) if matches!(
+            error.kind,
+            ErrorKind::ModificationInProgress | ErrorKind::ModificationRate
+        ));
+        if let Wish::Properties(parameters) = wish
+            && (changed.is_ok() || waits)
+        {
+            self.change_tags(TagChange::of(parameters, &before.tags)).await?;
+        }
+        changed
+    }
+
     async fn volume(&self) -> Result<Volume, ModifyError> {
         let found = self.shared.volume(&self.id, self.until).await;
         let found = found.map_err(|error| self.look_failed(error))?;

@@ -328,9 +328,7 @@ impl<C: Ebs> EbsController<C> {
     ) -> Result<csi::ControllerExpandVolumeResponse, RpcError> {
         let request = ExpandVolume::try_from(message)?;
         let is_block = request.is_block;
-        let key = Key::Modify(request.volume.clone());
-        let work = change::expand(Arc::clone(&self.shared), request);
-        let size = self.shared.operations.run(key, work).await?;
+        let size = change::expand(Arc::clone(&self.shared), request).await?;
         Ok(csi::ControllerExpandVolumeResponse {
             capacity_bytes: size.bytes().to_csi(),
             node_expansion_required: !is_block,
@@ -343,9 +341,7 @@ impl<C: Ebs> EbsController<C> {
         ModifyVolume: TryFrom<M, Error = BadRequest>,
     {
         let request = ModifyVolume::try_from(message)?;
-        let key = Key::Modify(request.volume.clone());
-        let work = change::modify(Arc::clone(&self.shared), request);
-        self.shared.operations.run(key, work).await?;
+        change::modify(Arc::clone(&self.shared), request).await?;
         Ok(())
     }
 }

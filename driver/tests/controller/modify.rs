@@ -10,7 +10,7 @@ use csi_sim::world::{Action, FaultKind, Trouble, When};
 use tokio::time::sleep;
 use tonic::{Code, Request};
 
-use crate::harness::{Bench, GIB, NODE, code, map, publish};
+use crate::harness::{Bench, GIB, NODE, code, map, publish, settings};
 
 const ABSENT: &str = "vol-0123456789abcdef0";
 
@@ -172,4 +172,69 @@ async fn the_older_service_does_the_same() {
         code(bench.controller.modify_volume_properties(Request::new(absent)).await),
         Code::NotFound
     );
+}
+
+fn gathering() -> csi_controller::ebs::Settings {
+    csi_controller::ebs::Settings { modify_window: Duration::from_secs(2), ..settings() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_size_and_properties_that_are_asked_for_together_are_one_modification() {
+    let bench = Bench::new().another_with(gathering());
+    let id = bench.made("pvc-1").await;
+    let properties = [("iops", "6000"), ("throughput", "300"), ("tagSpecification_1", "tier=hot")];
+    let (grown, modified) = tokio::join!(bench.expand(&id, 20), async {
+        sleep(Duration::from_millis(700)).await;
+        bench.modify(&id, &properties).await
+    });
+    assert_eq!(grown.unwrap().capacity_bytes, 20 * GIB);
+    modified.unwrap();
+    assert_eq!(bench.calls(Action::ModifyVolume), 1);
+    let volume = &bench.volumes()[0];
+    assert_eq!((volume.size, volume.iops, volume.throughput), (GiB(20), Some(6_000), Some(300)));
+    assert_eq!(volume.tags.get("tier").map(String::as_str), Some("hot"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_changes_that_contradict_the_later_comes_after_the_first() {
+    let bench = Bench::new().another_with(gathering());
+    let id = bench.made("pvc-1").await;
+    let (small, large) = tokio::join!(bench.expand(&id, 20), bench.expand(&id, 30));
+    assert_eq!(small.unwrap().capacity_bytes, 20 * GIB);
+    assert_eq!(large.unwrap_err().code(), Code::Aborted);
+    assert_eq!(bench.calls(Action::ModifyVolume), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_change_does_not_spoil_the_one_beside_it() {
+    let bench = Bench::new().another_with(gathering());
+    let id = bench.made("pvc-1").await;
+    let wrong = [("type", "io9")];
+    let (modified, grown) = tokio::join!(bench.modify(&id, &wrong), bench.expand(&id, 20));
+    assert_eq!(modified.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(grown.unwrap().capacity_bytes, 20 * GIB);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_made_already_waits_for_nobody() {
+    let bench = Bench::new().another_with(gathering());
+    let id = bench.made("pvc-1").await;
+    let began = tokio::time::Instant::now();
+    bench.expand(&id, 10).await.unwrap();
+    bench.modify(&id, &[("tagSpecification_1", "tier=hot")]).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_are_written_while_the_volume_waits_for_its_next_modification() {
+    let bench = Bench::new();
+    let id = bench.made("pvc-1").await;
+    bench.expand(&id, 20).await.unwrap();
+    // Still optimizing.
+    let wishes = [("throughput", "300"), ("tagSpecification_1", "tier=hot")];
+    let error = bench.modify(&id, &wishes).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable);
+    let volume = &bench.volumes()[0];
+    assert_eq!(volume.tags.get("tier").map(String::as_str), Some("hot"));
+    assert_eq!(volume.throughput, Some(125));
 }

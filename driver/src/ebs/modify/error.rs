@@ -80,6 +80,20 @@ pub(crate) enum ModifyError {
         /// In percent.
         progress: u8,
     },
+    /// An earlier call wants something else.
+    #[error(
+        "volume {volume}: another change, which contradicts this one, is made first; then try again"
+    )]
+    Contradiction {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// The call that led the change broke off.
+    #[error("the change of volume {volume} broke off; the next try finds what it did")]
+    Leaderless {
+        /// The volume.
+        volume: VolumeId,
+    },
     /// The properties are changed and the tags are not.
     #[error("the tags of volume {volume} were not changed")]
     Tags {
@@ -91,6 +105,13 @@ pub(crate) enum ModifyError {
     },
 }
 
+impl ModifyError {
+    /// Whether EC2 finds a parameter wrong.
+    pub(super) fn is_refused_as_wrong(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if error.kind == ErrorKind::InvalidParameter)
+    }
+}
+
 impl GrpcCode for ModifyError {
     fn code(&self) -> Code {
         match self {
@@ -98,6 +119,7 @@ impl GrpcCode for ModifyError {
             Self::NoSize(_) | Self::Type(_) | Self::Shrink { .. } => Code::OutOfRange,
             Self::NoVolume { .. } => Code::NotFound,
             Self::Unfinished { .. } => Code::Unavailable,
+            Self::Contradiction { .. } | Self::Leaderless { .. } => Code::Aborted,
             Self::Failed { .. } => Code::Internal,
             // FAILED_PRECONDITION means "in use" to the resizer, and it would wait for the pod.
             Self::Refused { error, .. }

@@ -45,6 +45,32 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Both changes in one, unless they contradict each other.
+    pub(super) fn and(&self, other: &Self) -> Option<Self> {
+        let agree = agree(self.size.as_ref(), other.size.as_ref())
+            && agree(self.volume_type.as_ref(), other.volume_type.as_ref())
+            && agree(self.iops.as_ref(), other.iops.as_ref())
+            && agree(self.iops_per_gib.as_ref(), other.iops_per_gib.as_ref())
+            && agree(self.raise_iops.as_ref(), other.raise_iops.as_ref())
+            && agree(self.throughput.as_ref(), other.throughput.as_ref());
+        agree.then(|| Self {
+            size: self.size.or(other.size),
+            volume_type: self.volume_type.clone().or_else(|| other.volume_type.clone()),
+            iops: self.iops.or(other.iops),
+            iops_per_gib: self.iops_per_gib.or(other.iops_per_gib),
+            raise_iops: self.raise_iops.or(other.raise_iops),
+            throughput: self.throughput.or(other.throughput),
+            zone_iops: None,
+        })
+    }
+}
+
+/// Whether at most one of two wishes is there, or both are the same.
+fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
+}
+
 /// The call that makes the change, or `None` if the volume is as wanted.
 pub(super) fn decide(
     volume: &Volume,
@@ -190,6 +216,16 @@ mod tests {
         let change = Change { throughput: Some(200), iops: Some(1), ..Change::default() };
         let want = ModifyVolume { throughput: Some(200), ..call() };
         assert_eq!(decide(&volume(), &change), Ok(Some(want)), "one IOPS is lifted to 3,000");
+    }
+
+    #[test]
+    fn two_changes_become_one_unless_they_contradict() {
+        let size = Change::to_size(GiB(20));
+        let iops = Change { iops: Some(4_000), ..Change::default() };
+        let both = size.and(&iops).unwrap();
+        assert_eq!((both.size, both.iops), (Some(GiB(20)), Some(4_000)));
+        assert_eq!(both.and(&iops), Some(both.clone()), "the same wish twice is one");
+        assert_eq!(both.and(&Change { iops: Some(5_000), ..Change::default() }), None);
     }
 
     #[test]
