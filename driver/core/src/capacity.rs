@@ -84,6 +84,12 @@ impl CapacityRange {
         Ok(Self { required, limit })
     }
 
+    /// The lower end, if it is set.
+    #[must_use]
+    pub fn required(&self) -> Option<Bytes> {
+        self.required
+    }
+
     /// Whether neither end is set.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -6,6 +6,10 @@
 
 mod capability;
 mod handle;
+mod path;
+pub mod request;
+mod secrets;
+mod tags;
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -17,6 +21,11 @@ use crate::topology::Zone;
 pub use crate::ebs::{Page, Tags};
 pub use capability::EfsCapability;
 pub use handle::{InvalidHandle, VolumeHandle};
+pub use path::{
+    Permissions, SubPath, base_path, directory_of_name, directory_of_pattern, unique_suffix,
+};
+pub use secrets::{ObjectKey, Secrets};
+pub use tags::{is_tag_value, parse_tags};
 
 /// Tag with value `true` on every access point that this driver makes; IAM policies depend on it,
 /// and only what carries it is ever taken for the driver's own.

@@ -5,6 +5,7 @@
 //! documentation page says about each parameter, so the two cannot differ.
 
 pub mod class;
+pub mod efs;
 pub mod mutable;
 pub mod page;
 pub mod snapshot;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use crate::rpc_error::Invalid;
 
 pub use class::ClassParameters;
+pub use efs::EfsParameters;
 pub use mutable::MutableParameters;
 pub use snapshot::SnapshotParameters;
 pub use tags::InvalidTags;

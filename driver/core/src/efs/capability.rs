@@ -91,12 +91,12 @@ mod tests {
         }
     }
 
-    fn mount(fs_type: &str, flags: &[&str]) -> Option<AccessType> {
-        Some(AccessType::Mount(MountVolume {
+    fn mount(fs_type: &str, flags: &[&str]) -> AccessType {
+        AccessType::Mount(MountVolume {
             fs_type: fs_type.to_owned(),
             mount_flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             ..MountVolume::default()
-        }))
+        })
     }
 
     #[test]
@@ -110,7 +110,8 @@ mod tests {
             Mode::SingleNodeSingleWriter,
             Mode::SingleNodeMultiWriter,
         ] {
-            let read = EfsCapability::parse(Some(&message(mount("efs", &["awsprofile=Me"]), mode)));
+            let message = message(Some(mount("efs", &["awsprofile=Me"])), mode);
+            let read = EfsCapability::parse(Some(&message));
             assert_eq!(read.unwrap().flags, ["awsprofile=Me"]);
         }
     }
@@ -121,8 +122,8 @@ mod tests {
         for (access, field) in [
             (None, "volume_capability.access_type"),
             (Some(AccessType::Block(BlockVolume {})), "volume_capability.access_type"),
-            (mount("ext4", &[]), "volume_capability.mount.fs_type"),
-            (mount("", &["crossaccount"]), "volume_capability.mount.mount_flags"),
+            (Some(mount("ext4", &[])), "volume_capability.mount.fs_type"),
+            (Some(mount("", &["crossaccount"])), "volume_capability.mount.mount_flags"),
         ] {
             let error = EfsCapability::parse(Some(&message(access, mode))).unwrap_err();
             assert_eq!(error.field, field);

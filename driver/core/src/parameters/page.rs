@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::class::{CLASS, FORMAT_OPTIONS, knows};
+use super::efs::EFS_CLASS;
 use super::mutable::MUTABLE;
 use super::snapshot::SNAPSHOT;
 use super::tags::{RESERVED_KEYS, RESERVED_PREFIXES};
@@ -37,6 +38,14 @@ snapshots get those values as they are.
 
 ";
 
+const EFS: &str = "
+# Parameters of efs.csi.aws.com
+
+Keys and values are read as above. true and false may also be written as Go reads them: `1`, `t`,
+`T`, `TRUE`, `True`, `0`, `f`, `F`, `FALSE`, `False`. A directory that would be longer than the 100
+bytes that EFS takes is cut, and a hash stands for the end of its name.
+";
+
 /// The page in Markdown.
 #[must_use]
 pub fn page() -> String {
@@ -52,6 +61,8 @@ pub fn page() -> String {
     );
     table(&mut page, "VolumeSnapshotClass", SNAPSHOT);
     templates(&mut page);
+    page.push_str(EFS);
+    table(&mut page, "StorageClass of EFS", EFS_CLASS);
     page
 }
 
@@ -168,6 +179,7 @@ mod tests {
         let page = page();
         let keys = CLASS.iter().map(|parameter| parameter.key);
         let keys = keys.chain(MUTABLE.iter().map(|parameter| parameter.key));
+        let keys = keys.chain(EFS_CLASS.iter().map(|parameter| parameter.key));
         for key in keys.chain(SNAPSHOT.iter().map(|parameter| parameter.key)) {
             assert!(page.contains(&format!("| `{key}")), "{key}");
         }
