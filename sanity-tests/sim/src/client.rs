@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use self::connector::{Connector, client};
 use crate::http::admin::{KeyChange, Latency, PREFIX};
 use crate::http::credentials::Credential;
+use crate::http::web_identity::Issuer;
 use crate::seed::Seed;
+use crate::world::efs::FileSystemSeed;
+use crate::world::role::RoleSeed;
 use crate::world::{
     Action, CallRecord, Change, Count, Dump, Fault, FaultReport, Settings, Trouble, TroubleReport,
 };
@@ -158,6 +161,21 @@ impl AdminClient {
     /// Adds an access key.
     pub async fn set_credential(&self, credential: &Credential) -> Result<(), AdminError> {
         self.put("credentials", credential).await
+    }
+
+    /// Adds an issuer of web identity tokens.
+    pub async fn set_issuer(&self, issuer: &Issuer) -> Result<(), AdminError> {
+        self.put("issuers", issuer).await
+    }
+
+    /// Makes or replaces a role.
+    pub async fn set_role(&self, role: &RoleSeed) -> Result<(), AdminError> {
+        self.put("roles", role).await
+    }
+
+    /// Makes or changes a file system.
+    pub async fn set_file_system(&self, seed: &FileSystemSeed) -> Result<(), AdminError> {
+        self.put("file-systems", seed).await
     }
 
     /// Forgets an access key.

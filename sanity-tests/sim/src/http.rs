@@ -1,15 +1,17 @@
-//! The world through HTTP, as the real SDK speaks to it: EC2 and STS (Query protocol, `SigV4`
-//! verified), instance metadata (IMDSv2), and an interface of its own to seed and inspect.
+//! The world through HTTP, as the real SDK speaks to it: EC2 and STS (Query protocol), EFS (REST),
+//! `SigV4` verified, instance metadata (IMDSv2), and an interface of its own to seed and inspect.
 
 pub mod admin;
 mod app;
 pub mod credentials;
 mod ec2;
+mod efs;
 mod form;
 mod imds;
 mod shape;
 mod sigv4;
 mod sts;
+pub mod web_identity;
 mod xml;
 
 use std::sync::Arc;

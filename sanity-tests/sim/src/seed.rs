@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::App;
 use crate::http::credentials::Credential;
+use crate::http::web_identity::Issuer;
 use crate::world::efs::FileSystemSeed;
 use crate::world::role::RoleSeed;
 use crate::world::{AwsError, InstanceSeed, Settings, ZoneRecord};
@@ -27,6 +28,8 @@ pub struct Seed {
     pub file_systems: Vec<FileSystemSeed>,
     /// IAM roles.
     pub roles: Vec<RoleSeed>,
+    /// Issuers of web identity tokens.
+    pub issuers: Vec<Issuer>,
     /// Access keys.
     pub credentials: Vec<Credential>,
     /// Settings; absent ones stay as EC2's.
@@ -62,6 +65,9 @@ impl Seed {
     pub fn sow(&self, app: &App) -> Result<Vec<InstanceId>, AwsError> {
         for credential in &self.credentials {
             app.set_credential(credential.clone());
+        }
+        for issuer in &self.issuers {
+            app.set_issuer(issuer.clone());
         }
         app.sim().with(|world, now| {
             if let Some(settings) = &self.settings {

@@ -101,8 +101,7 @@ async fn a_role_is_assumed_once_and_only_by_whom_it_trusts() {
     let efs = efs(Settings::instant());
     let arn = "arn:aws:iam::210987654321:role/cross".to_owned();
     let trusts = vec![Trust::Signed { external_id: Some("secret".to_owned()) }];
-    let seed = RoleSeed { arn: arn.clone(), trusts, max_session_seconds: 3_600 };
-    efs.sim().with(|world, _| world.set_role(seed));
+    efs.sim().with(|world, _| world.set_role(RoleSeed::new(&arn, trusts)));
     let stranger = efs.as_role(&Role { arn: arn.clone(), external_id: None });
     let error = stranger.describe_access_points(all()).await.unwrap_err();
     assert_eq!((error.kind, error.action), (ErrorKind::Denied, "AssumeRole"));

@@ -10,7 +10,9 @@ mod http {
     pub(crate) mod bench;
     mod binary;
     mod ec2;
+    mod efs;
     mod guest;
     mod imds;
     mod loop_device;
+    mod sts;
 }

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::credentials::Credential;
+use super::web_identity::Issuer;
 use super::{App, Call, body, plain};
 use crate::seed::Seed;
+use crate::world::efs::FileSystemSeed;
+use crate::world::role::RoleSeed;
 use crate::world::{Action, CallRecord, Fault, Settings, Trouble};
 
 /// Where the interface lies.
@@ -90,6 +93,7 @@ fn remove(app: &App, parts: &[&str]) -> Result<Value, Refusal> {
     match parts {
         ["faults"] => app.sim().with(|world, _| world.clear_faults()),
         ["history"] => app.sim().with(|world, _| world.reset_history()),
+        ["file-systems", id] => app.sim().with(|world, _| world.remove_file_system(id)),
         ["credentials", key] => app.remove_credential(key),
         _ => return Err(Refusal::NotFound),
     }
@@ -126,6 +130,15 @@ fn write(app: &App, parts: &[&str], text: &[u8]) -> Result<Value, Refusal> {
             });
         }
         ["latency"] => app.set_latency(Duration::from_millis(parse::<Latency>(text)?.ms)),
+        ["issuers"] => app.set_issuer(parse::<Issuer>(text)?),
+        ["roles"] => {
+            let role: RoleSeed = parse(text)?;
+            sim.with(|world, _| world.set_role(role));
+        }
+        ["file-systems"] => {
+            let seed: FileSystemSeed = parse(text)?;
+            sim.with(|world, now| world.set_file_system(&seed, now))?;
+        }
         ["credentials"] => app.set_credential(parse::<Credential>(text)?),
         ["instances", id, "reboot"] => {
             let id = id.parse()?;

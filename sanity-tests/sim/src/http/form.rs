@@ -140,7 +140,8 @@ impl Form {
 
     /// What the call is about, in a few words for the history.
     pub(crate) fn subject(&self) -> String {
-        const QUIET: [&str; 3] = ["Action", "Version", "ClientToken"];
+        const QUIET: [&str; 5] =
+            ["Action", "Version", "ClientToken", "ExternalId", "WebIdentityToken"];
         let shown = self.0.iter().filter(|(key, _)| !QUIET.contains(&key.as_str()));
         let words: Vec<_> = shown.map(|(key, value)| format!("{key}={value}")).collect();
         words.join(" ").chars().take(300).collect()

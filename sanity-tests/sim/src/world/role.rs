@@ -19,6 +19,18 @@ pub struct RoleSeed {
     /// Longest session, in seconds.
     #[serde(default = "hour")]
     pub max_session_seconds: u32,
+    /// How long its sessions last whatever was asked for; STS itself makes none shorter than a
+    /// quarter of an hour, which is long for a test.
+    #[serde(default)]
+    pub session_seconds: Option<u32>,
+}
+
+impl RoleSeed {
+    /// A role with sessions of an hour.
+    #[must_use]
+    pub fn new(arn: &str, trusts: Vec<Trust>) -> Self {
+        Self { arn: arn.to_owned(), trusts, max_session_seconds: hour(), session_seconds: None }
+    }
 }
 
 fn hour() -> u32 {
@@ -125,8 +137,7 @@ mod tests {
 
     fn world(trust: Trust) -> World {
         let mut world = World::new(Settings::instant(), 1);
-        let role = RoleSeed { arn: ARN.to_owned(), trusts: vec![trust], max_session_seconds: 900 };
-        world.set_role(role);
+        world.set_role(RoleSeed::new(ARN, vec![trust]));
         world
     }
 

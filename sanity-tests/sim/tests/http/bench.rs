@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -48,6 +49,7 @@ pub(crate) struct Caller {
 pub(crate) struct Signer {
     pub(crate) access_key: String,
     pub(crate) secret: String,
+    pub(crate) token: Option<String>,
     pub(crate) region: String,
     pub(crate) at: Timestamp,
 }
@@ -57,6 +59,7 @@ impl Default for Signer {
         Self {
             access_key: "AKIASIMULATED0000000".to_owned(),
             secret: "simulated-aws-has-no-secrets".to_owned(),
+            token: None,
             region: "us-east-1".to_owned(),
             at: Timestamp::now(),
         }
@@ -137,15 +140,58 @@ impl Caller {
         form: &str,
         signer: &Signer,
     ) -> Result<(StatusCode, String), Error> {
+        self.request(Method::POST, service, "/", form, signer).await
+    }
+
+    /// Calls EFS: status and JSON. The query must be sorted.
+    pub(crate) async fn efs(
+        &self,
+        method: Method,
+        path: &str,
+        text: &str,
+        signer: &Signer,
+    ) -> (StatusCode, Value) {
+        let path = format!("/2015-02-01/{path}");
+        let asked = self.request(method, "elasticfilesystem", &path, text, signer).await;
+        let (status, json) = asked.unwrap();
+        (status, serde_json::from_str(&json).unwrap_or_default())
+    }
+
+    /// Calls STS without a signature.
+    pub(crate) async fn unsigned(&self, form: &str) -> (StatusCode, String) {
+        let request = Request::post(format!("http://{}/", self.host))
+            .body(Full::new(Bytes::from(form.to_owned())));
+        self.send(request.unwrap()).await.unwrap()
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        service: &str,
+        uri: &str,
+        text: &str,
+        signer: &Signer,
+    ) -> Result<(StatusCode, String), Error> {
         let stamp = signer.at.strftime("%Y%m%dT%H%M%SZ").to_string();
         let date = &stamp[..8];
         let scope = format!("{date}/{}/{service}/aws4_request", signer.region);
         let hash = |text: &str| hex::encode(Sha256::digest(text));
-        let canonical = format!(
-            "POST\n/\n\nhost:{}\nx-amz-date:{stamp}\n\nhost;x-amz-date\n{}",
-            self.host,
-            hash(form)
-        );
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let mut headers = vec![("host", self.host.clone()), ("x-amz-date", stamp.clone())];
+        headers.extend(signer.token.iter().map(|token| ("x-amz-security-token", token.clone())));
+        headers.sort_unstable();
+        let lines: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| {
+                format!(
+                    "{name}:{value}
+"
+                )
+            })
+            .collect();
+        let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+        let canonical =
+            format!("{method}\n{path}\n{query}\n{}\n{names}\n{}", lines.concat(), hash(text));
         let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hash(&canonical));
         let mut key = format!("AWS4{}", signer.secret).into_bytes();
         for part in scope.split('/').chain([to_sign.as_str()]) {
@@ -154,15 +200,18 @@ impl Caller {
             key = mac.finalize().into_bytes().to_vec();
         }
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders=host;x-amz-date, Signature={}",
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
             signer.access_key,
             hex::encode(key)
         );
-        let request = Request::post(format!("http://{}/", self.host))
-            .header("x-amz-date", stamp)
-            .header("authorization", authorization)
-            .body(Full::new(Bytes::from(form.to_owned())));
-        self.send(request.unwrap()).await
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{uri}", self.host))
+            .header("authorization", authorization);
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
+            request = request.header(*name, value);
+        }
+        self.send(request.body(Full::new(Bytes::from(text.to_owned()))).unwrap()).await
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), Error> {
