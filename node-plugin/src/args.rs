@@ -15,6 +15,10 @@ use crate::ebs::Settings;
 use crate::ebs::info::LimitFlags;
 use crate::metadata::{SourceName, SourceSettings};
 
+mod efs;
+
+pub use efs::{EfsArgs, TunnelArgs};
+
 /// CSI node plugin.
 #[derive(Debug, Parser)]
 #[command(name = "csi-node", version)]
@@ -29,6 +33,8 @@ pub struct Args {
 pub enum Command {
     /// Serve the node side of ebs.csi.aws.com
     Ebs(Box<EbsArgs>),
+    /// Serve the node side of efs.csi.aws.com
+    Efs(Box<EfsArgs>),
     /// On a node that is drained or gone, wait until its volumes are detached; else end at once
     PreStopHook(HookArgs),
 }
@@ -192,13 +198,17 @@ pub enum BadFlags {
     /// Both limits are given.
     #[error("--volume-attach-limit and --reserved-volume-attachments exclude each other")]
     BothLimits,
+    /// A limit is opted in to, and there is none.
+    #[error("{flag} must be a number above 0 with {flag}-opt-in")]
+    NoLimit {
+        /// The flag.
+        flag: &'static str,
+    },
 }
 
-impl EbsArgs {
-    /// Where to learn which instance this is.
-    #[must_use]
-    pub fn sources(&self) -> SourceSettings {
-        let from = self.metadata.clone();
+impl MetadataArgs {
+    fn sources(&self) -> SourceSettings {
+        let from = self.clone();
         let set = |text: Option<String>| text.filter(|text| !text.is_empty());
         SourceSettings {
             order: from.metadata_sources,
@@ -211,6 +221,14 @@ impl EbsArgs {
             zone: set(from.zone),
             region: set(from.region),
         }
+    }
+}
+
+impl EbsArgs {
+    /// Where to learn which instance this is.
+    #[must_use]
+    pub fn sources(&self) -> SourceSettings {
+        self.metadata.sources()
     }
 
     /// What is said of the number of volumes.
@@ -248,7 +266,7 @@ mod tests {
         let all = ["csi-node", "ebs"].iter().chain(arguments);
         Args::try_parse_from(all).map(|args| match args.command {
             Command::Ebs(args) => args,
-            Command::PreStopHook(_) => panic!("another command"),
+            Command::Efs(_) | Command::PreStopHook(_) => panic!("another command"),
         })
     }
 

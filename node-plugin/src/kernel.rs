@@ -19,6 +19,7 @@ use crate::probe::Probe;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod linux;
+pub mod nfs;
 
 /// A device number as `/proc/self/mountinfo` and sysfs print it, `259:3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +96,8 @@ pub struct MountEntry {
     pub at: PathBuf,
     /// Type of the file system.
     pub fs: String,
+    /// What was mounted, as mount(2) was told: a device, or a server and its path.
+    pub source: String,
     /// Options of this mount, `ro`, `nosuid`.
     pub options: Vec<String>,
     /// Options of the file system itself, the same at all its mounts.

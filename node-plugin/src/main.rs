@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     };
     match &args.command {
         Command::Ebs(ebs) => telemetry::init(ebs.serve.logging_format, ebs.serve.verbosity),
+        Command::Efs(efs) => telemetry::init(efs.serve.logging_format, efs.serve.verbosity),
         Command::PreStopHook(hook) => telemetry::init(hook.logging_format, HOOK_VERBOSITY),
     }
     match runtime::run(app::run(args)) {

@@ -152,6 +152,19 @@ impl Sources {
         Err(MetadataError { failures })
     }
 
+    /// The id of the instance's zone, `use1-az6`, which is the same in every account. Only the
+    /// metadata service tells.
+    ///
+    /// # Errors
+    /// [`SourceError`], within three seconds.
+    pub async fn zone_id(&self) -> Result<String, SourceError> {
+        let may_ask = self.settings.order.contains(&SourceName::Imds);
+        if self.settings.imds_disabled || !may_ask {
+            return Err(SourceError::Disabled);
+        }
+        Ok(self.imds.zone_id().await?)
+    }
+
     async fn ask(&self, name: SourceName) -> Result<InstanceFacts, SourceError> {
         let settings = &self.settings;
         match name {

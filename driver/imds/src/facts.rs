@@ -12,6 +12,7 @@ use crate::endpoint::ImdsEndpoint;
 use crate::error::ImdsError;
 
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
+const ZONE_ID: &str = "/latest/meta-data/placement/availability-zone-id";
 const MACS: &str = "/latest/meta-data/network/interfaces/macs/";
 const MAPPING: &str = "/latest/meta-data/block-device-mapping/";
 
@@ -58,14 +59,26 @@ impl Imds {
         })
     }
 
+    /// The id of the instance's zone, `use1-az6`, which is the same in every account.
+    ///
+    /// # Errors
+    /// [`ImdsError`], within three seconds.
+    pub async fn zone_id(&self) -> Result<String, ImdsError> {
+        let text = self.required(ZONE_ID, Instant::now() + PATIENCE).await?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// The text at a path that is always there.
+    async fn required(&self, path: &str, until: Instant) -> Result<String, ImdsError> {
+        self.get(path, until).await?.ok_or_else(|| ImdsError::Refused {
+            endpoint: self.endpoint().clone(),
+            path: path.to_owned(),
+            status: StatusCode::NOT_FOUND,
+        })
+    }
+
     async fn document(&self, until: Instant) -> Result<Document, ImdsError> {
-        let Some(text) = self.get(DOCUMENT, until).await? else {
-            return Err(ImdsError::Refused {
-                endpoint: self.endpoint().clone(),
-                path: DOCUMENT.to_owned(),
-                status: StatusCode::NOT_FOUND,
-            });
-        };
+        let text = self.required(DOCUMENT, until).await?;
         serde_json::from_str(&text)
             .map_err(|source| self.malformed(DOCUMENT, "an identity document", source))
     }

@@ -27,6 +27,8 @@ use super::status;
 
 /// Key of the taint that the EBS driver takes away, whatever its value and effect.
 pub const EBS_TAINT: &str = "ebs.csi.aws.com/agent-not-ready";
+/// Key of the taint that the EFS driver takes away, whatever its value and effect.
+pub const EFS_TAINT: &str = "efs.csi.aws.com/agent-not-ready";
 
 /// Shortest and longest pause before something is asked again. kubelet writes the `CSINode` within
 /// seconds after the plugin's registration.
@@ -45,6 +47,8 @@ pub struct StartupTaint {
     pub driver: &'static str,
     /// Key of the taint.
     pub key: &'static str,
+    /// Whether the entry must have a number of volumes; a driver without limit gives none.
+    pub limited: bool,
 }
 
 /// Why the taint is not taken away now.
@@ -164,7 +168,10 @@ impl StartupTaint {
         let found = found.map_err(call("read CSINode", &self.node))?;
         Ok(found.is_some_and(|node| {
             let own = node.spec.drivers.into_iter().find(|driver| driver.name == self.driver);
-            own.and_then(|driver| driver.allocatable).is_some_and(|limits| limits.count.is_some())
+            own.is_some_and(|driver| {
+                let count = driver.allocatable.and_then(|limits| limits.count);
+                count.is_some() || !self.limited
+            })
         }))
     }
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use csi_core::rpc_error::{GrpcCode, RpcError};
+use csi_core::rpc_error::RpcError;
 use csi_core::{Bytes, Operations, VolumeId};
 use csi_proto::csi::node_server::{Node, NodeServer};
 use csi_proto::csi::node_service_capability::rpc::Type as RpcType;
 use csi_proto::csi::{self, node_service_capability};
 use csi_serve::{Deadline, subject};
-use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Request, Response, Status};
+use tokio::time::{Instant, sleep};
+use tonic::{Request, Response, Status};
 
 use crate::ebs::expand::{ExpandError, expand};
 use crate::ebs::info::InfoSource;
@@ -24,6 +24,7 @@ use crate::ebs::unmount::{UnmountError, unmount};
 use crate::identity::Wanted;
 use crate::kernel::{Disk, Kernel};
 use crate::observe::{self, FindError};
+use crate::patience::{quick, within};
 
 /// What the node can do. `VOLUME_MOUNT_GROUP` is not among it and must never be: kubelet would
 /// stop applying fsGroup, and neither ext4 nor XFS has an option for it.
@@ -36,10 +37,6 @@ pub const CAPABILITIES: [RpcType; 4] = [
 
 /// How often a disk is looked for that is not there yet; the search reads some small files.
 const POLL: Duration = Duration::from_millis(50);
-/// Longest that unmounting and measuring is waited for: on a disk that answers it takes
-/// milliseconds, on one that does not it never ends.
-const QUICK: Duration = Duration::from_secs(30);
-
 /// How the service works.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -67,20 +64,6 @@ struct Measured(PathBuf);
 impl std::fmt::Display for Measured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.display().fmt(f)
-    }
-}
-
-/// The work goes on, but the caller's time is over.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} still goes on after {seconds:.1} s; the next try will find its result")]
-struct TooLate {
-    what: String,
-    seconds: f32,
-}
-
-impl GrpcCode for TooLate {
-    fn code(&self) -> Code {
-        Code::DeadlineExceeded
     }
 }
 
@@ -218,28 +201,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
             // The runtime ends, and with it everybody who could wait.
             Err(_cancelled) => std::future::pending().await,
         },
-    }
-}
-
-fn quick(deadline: Deadline) -> Deadline {
-    if deadline.remaining() > QUICK { Deadline::after(QUICK) } else { deadline }
-}
-
-async fn within<T, E>(
-    deadline: Deadline,
-    what: &str,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, RpcError>
-where
-    E: GrpcCode + Send + Sync + 'static,
-{
-    let started = Instant::now();
-    match timeout_at(deadline.instant(), work).await {
-        Ok(result) => Ok(result?),
-        Err(_elapsed) => {
-            let seconds = started.elapsed().as_secs_f32();
-            Err(TooLate { what: what.to_owned(), seconds }.into())
-        }
     }
 }
 

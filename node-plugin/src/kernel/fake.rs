@@ -155,6 +155,7 @@ impl State {
             root: "/".into(),
             at: at.to_owned(),
             fs: fs.to_owned(),
+            source: format!("/dev/{name}"),
             options: shown(flags),
             super_options: shown(flags & MsFlags::MS_RDONLY)[..1].to_vec(),
         });
@@ -181,6 +182,7 @@ impl State {
             root: Path::new("/").join(name),
             at: to.to_owned(),
             fs: "devtmpfs".to_owned(),
+            source: "udev".to_owned(),
             options: shown(MsFlags::empty()),
             super_options: vec!["rw".to_owned()],
         });

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{major, minor};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{Statvfs, statvfs};
 use sys_mount::{Mount, MountFlags, UnmountFlags};
 use tokio::time::Instant;
 
@@ -28,6 +28,7 @@ use crate::mount_options::MountOptions;
 use crate::probe::{self, Content, MARKER, MARKER_LENGTH, Probe, TAIL};
 
 mod mountinfo;
+mod nfs;
 mod paths;
 mod sysfs;
 mod tools;
@@ -255,7 +256,11 @@ fn bind(from: &Path, to: &Path) -> Result<(), KernelError> {
 }
 
 fn unmount(path: &Path) -> Result<(), KernelError> {
-    let Err(error) = sys_mount::unmount(path, UNMOUNT) else { return Ok(()) };
+    unmount_with(path, UNMOUNT)
+}
+
+fn unmount_with(path: &Path, flags: UnmountFlags) -> Result<(), KernelError> {
+    let Err(error) = sys_mount::unmount(path, flags) else { return Ok(()) };
     match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
         // Not a mount point (any more): that is what was wanted.
         Errno::EINVAL | Errno::ENOENT => Ok(()),
@@ -333,14 +338,7 @@ impl Kernel for Linux {
 
     fn usage(&self, path: &Path) -> Result<Usage, KernelError> {
         let found = statvfs(path).map_err(errno("statvfs", path))?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
-        Ok(Usage {
-            total: bytes(found.blocks()),
-            available: bytes(found.blocks_available()),
-            used: bytes(found.blocks().saturating_sub(found.blocks_free())),
-            inodes: found.files(),
-            inodes_free: found.files_free(),
-        })
+        Ok(usage_of(&found))
     }
 
     fn apply(&self, pin: Option<&Pinned>, step: &Step) -> Result<(), KernelError> {
@@ -361,6 +359,17 @@ impl Kernel for Linux {
             Step::Unmount(path) => unmount(path),
             Step::Remove(path) => remove(path),
         }
+    }
+}
+
+fn usage_of(found: &Statvfs) -> Usage {
+    let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+    Usage {
+        total: bytes(found.blocks()),
+        available: bytes(found.blocks_available()),
+        used: bytes(found.blocks().saturating_sub(found.blocks_free())),
+        inodes: found.files(),
+        inodes_free: found.files_free(),
     }
 }
 

@@ -30,7 +30,12 @@ struct Watcher(JoinHandle<()>);
 
 impl Watcher {
     fn start(server: &ApiServer) -> Self {
-        let taint = StartupTaint { node: NODE.to_owned(), driver: EBS_DRIVER_NAME, key: EBS_TAINT };
+        let taint = StartupTaint {
+            node: NODE.to_owned(),
+            driver: EBS_DRIVER_NAME,
+            key: EBS_TAINT,
+            limited: true,
+        };
         let client = server.client();
         Self(tokio::spawn(async move { taint.keep_away(client).await }))
     }

@@ -11,9 +11,29 @@ use super::Item;
 
 /// Keys of the options that are read here; all others go to the mount.
 pub(super) const KEYS: [&str; 23] = [
-    "accesspoint", "awscredsuri", "awsprofile", "az", "azid", "cafile", "capath", "crossaccount",
-    "iam", "jwtpath", "mounttargetip", "netns", "nodirects3read", "noocsp", "nos3readcache", "notls",
-    "ocsp", "region", "rolearn", "stunnel", "tls", "tlsport", "verify",
+    "accesspoint",
+    "awscredsuri",
+    "awsprofile",
+    "az",
+    "azid",
+    "cafile",
+    "capath",
+    "crossaccount",
+    "iam",
+    "jwtpath",
+    "mounttargetip",
+    "netns",
+    "nodirects3read",
+    "noocsp",
+    "nos3readcache",
+    "notls",
+    "ocsp",
+    "region",
+    "rolearn",
+    "stunnel",
+    "tls",
+    "tlsport",
+    "verify",
 ];
 
 /// How a file system is reached, as mount flags say it.

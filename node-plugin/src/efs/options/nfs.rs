@@ -14,15 +14,47 @@ use crate::mount_options::MountOptions;
 
 /// Options without a value that the kernel's NFS version 4 client knows.
 const WORDS: [&str; 26] = [
-    "ac", "acl", "cto", "fsc", "hard", "intr", "lock", "migration", "noac", "noacl", "nocto",
-    "nofsc", "nointr", "nolock", "nomigration", "nordirplus", "noresvport", "nosharecache",
-    "nosofterr", "nosoftreval", "rdirplus", "resvport", "sharecache", "soft", "softerr", "softreval",
+    "ac",
+    "acl",
+    "cto",
+    "fsc",
+    "hard",
+    "intr",
+    "lock",
+    "migration",
+    "noac",
+    "noacl",
+    "nocto",
+    "nofsc",
+    "nointr",
+    "nolock",
+    "nomigration",
+    "nordirplus",
+    "noresvport",
+    "nosharecache",
+    "nosofterr",
+    "nosoftreval",
+    "rdirplus",
+    "resvport",
+    "sharecache",
+    "soft",
+    "softerr",
+    "softreval",
 ];
 
 /// Options with a number.
 const NUMBERS: [&str; 11] = [
-    "acdirmax", "acdirmin", "acregmax", "acregmin", "actimeo", "bsize", "max_connect", "retrans",
-    "rsize", "timeo", "wsize",
+    "acdirmax",
+    "acdirmin",
+    "acregmax",
+    "acregmin",
+    "actimeo",
+    "bsize",
+    "max_connect",
+    "retrans",
+    "rsize",
+    "timeo",
+    "wsize",
 ];
 
 /// Options with a text.
@@ -35,8 +67,18 @@ const LEFT_OUT: [&str; 5] = ["bg", "fg", "nconnect", "retry", "sloppy"];
 
 /// Options that decide where the kernel connects to.
 const OURS: [&str; 12] = [
-    "addr", "clientaddr", "mountaddr", "mounthost", "mountport", "mountproto", "mountvers", "port",
-    "rdma", "source", "udp", "xprtsec",
+    "addr",
+    "clientaddr",
+    "mountaddr",
+    "mounthost",
+    "mountport",
+    "mountproto",
+    "mountvers",
+    "port",
+    "rdma",
+    "source",
+    "udp",
+    "xprtsec",
 ];
 
 /// How a file system is mounted.
@@ -125,7 +167,10 @@ impl NfsOptions {
             ("sharecache", "nosharecache"),
         ] {
             if has(one) && has(other) {
-                return Err(Invalid::new(format!("mount_flags.{one}"), format!("excludes {other}")));
+                return Err(Invalid::new(
+                    format!("mount_flags.{one}"),
+                    format!("excludes {other}"),
+                ));
             }
         }
         Ok(self)
@@ -216,10 +261,8 @@ mod tests {
     fn generic_options_become_flags_and_those_of_mount_nfs_are_left_out() {
         let read = parse("ro nosuid NOEXEC noatime bg retry=5 _netdev nofail x-a nconnect=4 tcp");
         let read = read.unwrap();
-        let flags = MsFlags::MS_RDONLY
-            | MsFlags::MS_NOSUID
-            | MsFlags::MS_NOEXEC
-            | MsFlags::MS_NOATIME;
+        let flags =
+            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
         assert_eq!(read.flags, flags);
         assert!(read.is_read_only());
         assert_eq!(read.data(1), NfsOptions::default().data(1));

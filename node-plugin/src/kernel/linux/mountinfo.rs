@@ -21,8 +21,9 @@ fn entry(line: &[u8]) -> Option<MountEntry> {
     // Any number of optional fields, then a hyphen.
     fields.by_ref().find(|field| *field == b"-")?;
     let fs = text(fields.next()?);
-    let super_options = list(fields.nth(1)?);
-    Some(MountEntry { device, root, at, fs, options, super_options })
+    let source = path(fields.next()?).to_string_lossy().into_owned();
+    let super_options = list(fields.next()?);
+    Some(MountEntry { device, root, at, fs, source, options, super_options })
 }
 
 fn text(field: &[u8]) -> String {
@@ -69,6 +70,7 @@ mod tests {
                     root: "/".into(),
                     at: "/var/a b\\c".into(),
                     fs: "ext4".into(),
+                    source: "/dev/nvme1n1".into(),
                     options: vec!["rw".into(), "noatime".into()],
                     super_options: vec!["rw".into(), "discard".into()],
                 }]
