@@ -149,8 +149,8 @@ async fn run_efs(args: EfsArgs) -> Result<(), AppError> {
         .with_readiness(move || ready.readiness());
     let routes = Routes::new(identity.into_service()).add_service(node.clone().into_service());
     let server = Server::new(&args.serve, Metrics::new("aws_efs_csi"), routes);
-    let (reconciled, ended) = (node.clone(), stop.clone());
-    let reconciler = tokio::spawn(async move { reconciled.keep_reconciled(ended).await });
+    let (own, ended) = (node.clone(), stop.clone());
+    let reconciler = tokio::spawn(async move { own.keep_reconciled(ended).await });
     let registration =
         register(EFS_DRIVER_NAME, args.kubelet_registration_path, args.registration_socket, &stop);
     if !args.disable_taint_watcher {

@@ -44,8 +44,9 @@ impl Options {
                 return Err(item.invalid("is given twice, with different values"));
             }
         }
-        let items = helper.into_iter().map(|(key, value)| Item { key, value }).collect();
-        Ok(Self { helper: Helper::parse(items)?, nfs: NfsOptions::parse(&nfs)? })
+        let items: Vec<Item<'_>> =
+            helper.into_iter().map(|(key, value)| Item { key, value }).collect();
+        Ok(Self { helper: Helper::parse(&items)?, nfs: NfsOptions::parse(&nfs)? })
     }
 }
 
@@ -129,7 +130,7 @@ mod tests {
     fn flags_are_sorted_into_those_for_the_way_and_those_for_the_mount() {
         let options = parse(&["TLS", "iam", "awsProfile=MyProfile", "noatime", "actimeo=7"]);
         let options = options.unwrap();
-        assert!(options.helper.iam && options.helper.tls);
+        assert!(options.helper.iam && options.helper.way == helper::Way::Encrypted);
         assert_eq!(options.helper.profile.as_deref(), Some("MyProfile"));
         assert!(options.nfs.data(1).contains("actimeo=7"));
         assert_eq!(options.nfs.flags, nix::mount::MsFlags::MS_NOATIME);

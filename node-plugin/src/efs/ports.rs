@@ -146,6 +146,7 @@ impl<T: Tunnel> Ports<T> {
     fn user(&self, identity: &Identity) -> User {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         *users.entry(identity.clone()).or_default() += 1;
+        drop(users);
         User { identity: identity.clone(), users: Arc::clone(&self.users) }
     }
 

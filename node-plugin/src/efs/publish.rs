@@ -246,14 +246,14 @@ async fn through_tunnel<K: Nfs, T: Tunnel>(
 ) -> Result<(), PublishError> {
     let lease = means.ports.lease(route).await?;
     let port = lease.port;
-    let step = NfsStep::Mount {
+    let mounting = NfsStep::Mount {
         path: request.handle.path().to_owned(),
         at: target.to_owned(),
         flags: request.nfs.flags,
         data: request.nfs.data(port),
     };
-    debug!(%step, port, "step");
-    let result = mount(means, &step, route, stop).await;
+    debug!(step = %mounting, port, "step");
+    let result = mount(means, &mounting, route, stop).await;
     drop(lease);
     match result {
         Ok(()) => {
@@ -277,14 +277,14 @@ async fn through_tunnel<K: Nfs, T: Tunnel>(
 /// changed, are refused for some seconds.
 async fn mount<K: Nfs, T: Tunnel>(
     means: &Means<'_, K, T>,
-    step: &NfsStep,
+    mounting: &NfsStep,
     route: &Route,
     stop: &CancellationToken,
 ) -> Result<(), PublishError> {
     let until = Instant::now() + means.settings.retry_for;
     let mut tries = 0;
     loop {
-        let Err(source) = means.kernel.take(step.clone()).await else { return Ok(()) };
+        let Err(source) = means.kernel.take(mounting.clone()).await else { return Ok(()) };
         tries += 1;
         let errno = errno(&source);
         let pause = pause(tries);

@@ -82,6 +82,7 @@ mod tests {
         wait("fs-92107411").await.unwrap().unwrap();
         hung.pop();
         wait("fs-92107410").await.unwrap().unwrap();
+        drop(hung);
     }
 
     #[tokio::test]

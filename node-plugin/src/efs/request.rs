@@ -142,6 +142,8 @@ mod tests {
     use csi_proto::csi::volume_capability::access_mode::Mode;
     use csi_proto::csi::volume_capability::{AccessMode, AccessType, MountVolume};
 
+    type Change = fn(&mut csi::NodePublishVolumeRequest);
+
     fn message() -> csi::NodePublishVolumeRequest {
         csi::NodePublishVolumeRequest {
             volume_id: "efs:fs-92107410::fsap-0123456789abcdef0".to_owned(),
@@ -176,7 +178,6 @@ mod tests {
             let error = Publish::parse(message).unwrap_err();
             (error.code(), csi_core::Chain(&error).to_string())
         };
-        type Change = fn(&mut csi::NodePublishVolumeRequest);
         let changes: [(Change, &str); 7] = [
             (|m| m.volume_id.clear(), "volume_id"),
             (|m| m.target_path.clear(), "target_path"),

@@ -15,6 +15,7 @@ use tonic::Code;
 
 use super::context::VolumeContext;
 use super::options::Helper;
+use super::options::helper::Way;
 
 /// The bundle that amazon-efs-utils trusts in regions whose certificates are not Amazon's.
 const SYSTEM_BUNDLE: &str = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";
@@ -102,7 +103,7 @@ impl Route {
         };
         let identity = Identity {
             file_system: handle.file_system().as_str().parse()?,
-            access_point: access_point.map(|id| id.parse()).transpose()?,
+            access_point: access_point.map(str::parse).transpose()?,
             region: region.parse()?,
             target,
             tls,
@@ -138,17 +139,17 @@ fn encrypted(
 ) -> Result<bool, Invalid> {
     let broken = [
         (
-            helper.tls && !context.encrypt,
+            helper.way == Way::Encrypted && !context.encrypt,
             "mount_flags.tls",
             "contradicts encryptInTransit=false in the volume context",
         ),
         (
-            helper.no_tls && context.encrypt,
+            helper.way == Way::Clear && context.encrypt,
             "mount_flags.notls",
             "contradicts encryptInTransit, which is true unless the volume context says otherwise",
         ),
         (
-            helper.no_tls && has_access_point,
+            helper.way == Way::Clear && has_access_point,
             "mount_flags.notls",
             "excludes an access point, which needs an encrypted way",
         ),

@@ -86,6 +86,7 @@ impl Stand {
     fn assert_clean(&self) {
         let state = self.kernel.state();
         assert_eq!((&state.mounts[..], state.folders.len()), (&[][..], 0));
+        drop(state);
         assert_eq!(self.tunnel.ports(), [0; 0]);
         assert_eq!(std::fs::read_dir(self.folder.path()).unwrap().count(), 0);
     }

@@ -41,10 +41,8 @@ pub(super) const KEYS: [&str; 23] = [
 pub struct Helper {
     /// `accesspoint`: the access point, which the volume handle should name instead.
     pub access_point: Option<AccessPointId>,
-    /// `tls`: the way is encrypted, which is the default.
-    pub tls: bool,
-    /// `notls`: the way is not encrypted.
-    pub no_tls: bool,
+    /// `tls`, `notls`: whether the way is encrypted.
+    pub way: Way,
     /// `iam`: EFS is shown an IAM identity.
     pub iam: bool,
     /// `awsprofile`: the profile whose credentials are shown.
@@ -65,6 +63,18 @@ pub struct Helper {
     pub port: Option<u16>,
 }
 
+/// What the options say of encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// `tls`.
+    Encrypted,
+    /// `notls`.
+    Clear,
+}
+
 /// A role and the file with the token that is exchanged for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WebIdentity {
@@ -75,10 +85,10 @@ pub struct WebIdentity {
 }
 
 impl Helper {
-    pub(super) fn parse(items: Vec<Item<'_>>) -> Result<Self, Invalid> {
+    pub(super) fn parse(items: &[Item<'_>]) -> Result<Self, Invalid> {
         let mut read = Self::default();
         let (mut role, mut token) = (None, None);
-        for item in &items {
+        for item in items {
             match item.key.as_str() {
                 "rolearn" => role = Some(item.text()?.to_owned()),
                 "jwtpath" => token = Some(path(item)?),
@@ -97,9 +107,12 @@ impl Helper {
     fn take(&mut self, item: &Item<'_>) -> Result<(), Invalid> {
         match item.key.as_str() {
             "accesspoint" => self.access_point = Some(access_point(item)?),
-            "tls" => set(&mut self.tls, item)?,
-            "notls" => set(&mut self.no_tls, item)?,
-            "iam" => set(&mut self.iam, item)?,
+            "tls" => self.encrypt(item, Way::Encrypted)?,
+            "notls" => self.encrypt(item, Way::Clear)?,
+            "iam" => {
+                item.bare()?;
+                self.iam = true;
+            }
             "awsprofile" => self.profile = Some(item.text()?.to_owned()),
             "az" => self.zone = Some(label(item)?),
             "region" => self.region = Some(label(item)?),
@@ -115,12 +128,21 @@ impl Helper {
         Ok(())
     }
 
+    fn encrypt(&mut self, item: &Item<'_>, way: Way) -> Result<(), Invalid> {
+        item.bare()?;
+        if self.way != Way::Unsaid && self.way != way {
+            return Err(invalid("notls", "excludes tls"));
+        }
+        self.way = way;
+        Ok(())
+    }
+
     fn check(self) -> Result<Self, Invalid> {
+        let clear = self.way == Way::Clear;
         let rules = [
-            (self.tls && self.no_tls, "notls", "excludes tls"),
-            (self.iam && self.no_tls, "iam", "needs an encrypted way, so it excludes notls"),
+            (self.iam && clear, "iam", "needs an encrypted way, so it excludes notls"),
             (
-                self.access_point.is_some() && self.no_tls,
+                self.access_point.is_some() && clear,
                 "accesspoint",
                 "needs an encrypted way, so it excludes notls",
             ),
@@ -152,12 +174,6 @@ fn refusal(key: &str) -> &'static str {
 
 fn invalid(key: &str, rule: &str) -> Invalid {
     Invalid::new(format!("mount_flags.{key}"), rule)
-}
-
-fn set(flag: &mut bool, item: &Item<'_>) -> Result<(), Invalid> {
-    item.bare()?;
-    *flag = true;
-    Ok(())
 }
 
 fn access_point(item: &Item<'_>) -> Result<AccessPointId, Invalid> {
@@ -205,6 +221,7 @@ fn port(item: &Item<'_>) -> Result<u16, Invalid> {
 
 #[cfg(test)]
 mod tests {
+    use super::Way;
     use crate::efs::options::Options;
     use csi_core::Invalid;
 
@@ -228,9 +245,9 @@ mod tests {
         assert_eq!((read.zone.as_deref(), read.port), (Some("us-east-1a"), Some(20_050)));
         assert_eq!(read.region.as_deref(), Some("us-east-1"));
         assert_eq!(read.ca_file.unwrap().to_str(), Some("/etc/CA.pem"));
-        assert!(!read.no_verify && read.iam && read.tls && !read.no_tls);
+        assert!(!read.no_verify && read.iam && read.way == Way::Encrypted);
         assert!(parse("verify=0").unwrap().no_verify);
-        assert!(parse("notls").unwrap().no_tls);
+        assert_eq!(parse("notls").unwrap().way, Way::Clear);
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl FakeNfs {
                 state.folders.remove(path);
             }
         }
+        drop(state);
         Ok(())
     }
 }

@@ -47,12 +47,12 @@ async fn the_node_is_not_ready_while_a_mount_has_no_port() {
     stand.node.reconcile().await.unwrap_err();
     assert_eq!(stand.node.readiness(), Readiness::Starting);
     {
-        let mut tunnel = stand.tunnel.state();
-        tunnel.gone = false;
-        tunnel.ports = super::tunnel::FakeTunnel::default().state().ports.clone();
-        let other = super::tunnel::ensure("fs-00000000").identity;
-        tunnel.ports.insert(PORT - 1, other);
-        tunnel.most = 1;
+        let mut served = stand.tunnel.state();
+        served.gone = false;
+        served.ports.clear();
+        let other = tunnel::ensure("fs-00000000").identity;
+        served.ports.insert(PORT - 1, other);
+        served.most = 1;
     }
     assert_eq!(stand.node.reconcile().await.unwrap().missing, [PORT]);
     assert_eq!(stand.node.readiness(), Readiness::Starting);

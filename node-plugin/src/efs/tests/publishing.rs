@@ -15,18 +15,17 @@ use crate::kernel::nfs::NfsStep;
 async fn a_volume_is_mounted_through_the_tunnel_and_read_far_ahead() {
     let stand = Stand::new().await;
     stand.publish(VOLUME, "/k/1").await.unwrap();
-    let state = stand.kernel.state();
-    let [NfsStep::MakeDir(folder), NfsStep::Mount { path, at, flags, data }, ahead] =
-        &state.steps[..]
+    let steps = std::mem::take(&mut stand.kernel.state().steps);
+    let [NfsStep::MakeDir(folder), NfsStep::Mount { path, at, flags, data }, ahead] = &steps[..]
     else {
-        panic!("{:?}", state.steps)
+        panic!("{steps:?}")
     };
     assert_eq!((folder, at), (&"/k/1".into(), &"/k/1".into()));
     assert_eq!((path.as_str(), *flags), ("/", MsFlags::empty()));
     assert!(data.ends_with("addr=127.0.0.1,clientaddr=127.0.0.1,port=20049"), "{data}");
     assert!(matches!(ahead, NfsStep::ReadAhead { kib: 15_360, .. }));
-    let identity = &stand.tunnel.state().ports[&PORT];
-    assert_eq!(identity.access_point.as_ref().unwrap().as_str(), "fsap-0123456789abcdef0");
+    let identity = stand.tunnel.state().ports[&PORT].clone();
+    assert_eq!(identity.access_point.unwrap().as_str(), "fsap-0123456789abcdef0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +153,7 @@ async fn without_a_tunnel_or_a_port_nothing_is_mounted() {
 async fn a_mount_that_outlasts_its_call_goes_on_and_is_joined_by_the_next_call() {
     let stand = Stand::new().await;
     stand.tunnel.state().trouble = Some("no route to 10.0.0.1".to_owned());
-    stand.kernel.state().mount.push_back(Fate::Takes(Duration::from_secs(60)));
+    stand.kernel.state().mount.push_back(Fate::Takes(Duration::from_mins(1)));
     let limit = Duration::from_secs(20);
     let late = stand.call_publish(publish(VOLUME, "/k/1"), limit).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);

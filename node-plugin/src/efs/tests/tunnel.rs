@@ -61,9 +61,11 @@ impl Tunnel for FakeTunnel {
         if state.most > 0 && state.ports.len() >= state.most {
             return refused(RefusalKind::Exhausted);
         }
-        let free = (20_049..).find(|port| !state.ports.contains_key(port)).unwrap();
+        let free = (20_049..=u16::MAX).find(|port| !state.ports.contains_key(port)).unwrap();
         let port = ensure.port.unwrap_or(free);
-        if state.ports.insert(port, ensure.identity).is_some() {
+        let earlier = state.ports.insert(port, ensure.identity);
+        drop(state);
+        if earlier.is_some() {
             return refused(RefusalKind::Taken);
         }
         Ok(Ensured { port, opened: true })
