@@ -17,6 +17,7 @@ need mke2fs e2fsprogs
 need losetup mount
 need cc gcc
 need cmake cmake
+[ -e /usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so ] || missing+=(nfs-ganesha nfs-ganesha-vfs)
 if [ ${#missing[@]} -gt 0 ]; then
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive

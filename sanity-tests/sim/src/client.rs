@@ -18,6 +18,7 @@ use crate::http::admin::{KeyChange, Latency, PREFIX};
 use crate::http::credentials::Credential;
 use crate::http::web_identity::Issuer;
 use crate::seed::Seed;
+use crate::targets::{TargetReport, TargetScript};
 use crate::world::efs::FileSystemSeed;
 use crate::world::role::RoleSeed;
 use crate::world::{
@@ -166,6 +167,16 @@ impl AdminClient {
     /// Adds an issuer of web identity tokens.
     pub async fn set_issuer(&self, issuer: &Issuer) -> Result<(), AdminError> {
         self.put("issuers", issuer).await
+    }
+
+    /// The mount targets that run.
+    pub async fn targets(&self) -> Result<Vec<TargetReport>, AdminError> {
+        self.get("targets").await
+    }
+
+    /// Lets mount targets behave in some way.
+    pub async fn script_targets(&self, script: &TargetScript) -> Result<(), AdminError> {
+        self.put("targets", script).await
     }
 
     /// Makes or replaces a role.

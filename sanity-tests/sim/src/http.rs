@@ -9,7 +9,7 @@ mod efs;
 mod form;
 mod imds;
 mod shape;
-mod sigv4;
+pub(crate) mod sigv4;
 mod sts;
 pub mod web_identity;
 mod xml;
@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 pub use app::App;
+pub(crate) use efs::SERVICE as EFS_SERVICE;
 pub use imds::Imds;
 
 /// No call of EC2's comes near this.

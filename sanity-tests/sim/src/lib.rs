@@ -12,10 +12,12 @@ pub mod port;
 pub mod seed;
 pub mod server;
 pub mod sim;
+pub mod targets;
 pub mod world;
 
 pub use client::AdminClient;
 pub use port::{SimEbs, SimEfs};
 pub use seed::Seed;
 pub use sim::Sim;
+pub use targets::MountTarget;
 pub use world::World;

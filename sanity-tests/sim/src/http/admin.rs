@@ -13,6 +13,7 @@ use super::credentials::Credential;
 use super::web_identity::Issuer;
 use super::{App, Call, body, plain};
 use crate::seed::Seed;
+use crate::targets::TargetScript;
 use crate::world::efs::FileSystemSeed;
 use crate::world::role::RoleSeed;
 use crate::world::{Action, CallRecord, Fault, Settings, Trouble};
@@ -70,6 +71,9 @@ fn route(app: &App, call: &Call) -> Result<Value, Refusal> {
 }
 
 fn read(app: &App, parts: &[&str], query: &str) -> Result<Value, Refusal> {
+    if parts == ["targets"] {
+        return Ok(serde_json::to_value(app.targets().reports())?);
+    }
     let value = app.sim().with(|world, now| match parts {
         ["health"] => Some(Ok(json!({"now_ms": now}))),
         ["state"] => Some(serde_json::to_value(world.dump(now))),
@@ -130,6 +134,10 @@ fn write(app: &App, parts: &[&str], text: &[u8]) -> Result<Value, Refusal> {
             });
         }
         ["latency"] => app.set_latency(Duration::from_millis(parse::<Latency>(text)?.ms)),
+        ["targets"] => {
+            let changed = app.targets().script(&parse::<TargetScript>(text)?);
+            return Ok(json!({"changed": changed}));
+        }
         ["issuers"] => app.set_issuer(parse::<Issuer>(text)?),
         ["roles"] => {
             let role: RoleSeed = parse(text)?;

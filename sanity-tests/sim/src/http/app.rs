@@ -14,6 +14,7 @@ use super::credentials::{Credential, Credentials};
 use super::web_identity::{Issuer, Issuers};
 use super::{Answer, Call, Handler, admin, efs, plain, serve, serve_unix, sigv4};
 use crate::sim::{CallFailure, Sim};
+use crate::targets::Registry;
 use crate::world::AwsError;
 
 /// A simulated AWS that answers HTTP.
@@ -28,6 +29,7 @@ struct Shared {
     region: String,
     credentials: Mutex<Credentials>,
     issuers: Mutex<Issuers>,
+    targets: Registry,
     latency: Mutex<Duration>,
 }
 
@@ -40,6 +42,7 @@ impl App {
             region: region.to_owned(),
             credentials: Mutex::default(),
             issuers: Mutex::default(),
+            targets: Registry::default(),
             latency: Mutex::new(Duration::from_millis(15)),
         };
         Self { shared: Arc::new(shared) }
@@ -55,6 +58,12 @@ impl App {
     #[must_use]
     pub fn region(&self) -> &str {
         &self.shared.region
+    }
+
+    /// The mount targets that run.
+    #[must_use]
+    pub fn targets(&self) -> &Registry {
+        &self.shared.targets
     }
 
     /// How long a call takes, beside what the world makes of it; 15 ms at first.

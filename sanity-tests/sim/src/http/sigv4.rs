@@ -19,7 +19,8 @@ use crate::world::AwsError;
 const SKEW_SECONDS: i64 = 300;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// RFC 3986's unreserved characters stay as they are.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The `Authorization` header.
 struct Authorization<'a> {
@@ -98,7 +99,8 @@ pub(crate) fn verify(
         authorization.service,
         hex::encode(Sha256::digest(canonical))
     );
-    let mut mac = keyed(&signing_key(&credential.secret, &authorization));
+    let scope = [authorization.date, authorization.region, authorization.service];
+    let mut mac = keyed(&signing_key(&credential.secret, scope));
     mac.update(to_sign.as_bytes());
     mac.verify_slice(&authorization.signature).map_err(|_mismatch| {
         mismatch(
@@ -219,17 +221,17 @@ fn canonical_query(query: &str) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-fn signing_key(secret: &str, authorization: &Authorization<'_>) -> Vec<u8> {
+/// The key for a scope: date, region, service.
+pub(crate) fn signing_key(secret: &str, scope: [&str; 3]) -> Vec<u8> {
     let first = format!("AWS4{secret}").into_bytes();
-    let parts = [authorization.date, authorization.region, authorization.service, "aws4_request"];
-    parts.iter().fold(first, |key, part| {
+    scope.iter().chain(["aws4_request"].iter()).fold(first, |key, part| {
         let mut mac = keyed(&key);
         mac.update(part.as_bytes());
         mac.finalize().into_bytes().to_vec()
     })
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     // HMAC takes keys of any length: longer ones than a block are hashed, shorter ones padded
     // with zeros (RFC 2104), so the block-sized key below is the same key.
     let mut block = sha2::digest::generic_array::GenericArray::default();

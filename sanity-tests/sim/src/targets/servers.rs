@@ -1,0 +1,166 @@
+//! The NFS servers behind mount targets: one for each access point and kind of access, started at
+//! the first connection and stopped when nobody has needed it for a while.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
+
+use tokio::sync::Mutex;
+use tokio::time::{Duration, Instant, interval};
+
+use super::TargetError;
+use super::check::Client;
+use super::export::Export;
+use super::ganesha::Ganesha;
+
+/// How long a server without a connection runs on. Its memory of open files goes with it, so this
+/// is longer than any outage that a test makes.
+const IDLE: Duration = Duration::from_mins(3);
+
+/// The servers and the data of all file systems.
+#[derive(Debug)]
+pub struct Servers {
+    folder: PathBuf,
+    slots: std::sync::Mutex<BTreeMap<Export, Arc<Slot>>>,
+}
+
+/// The place of one server.
+#[derive(Debug)]
+struct Slot {
+    number: usize,
+    users: AtomicUsize,
+    server: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    ganesha: Ganesha,
+    used: Instant,
+}
+
+/// Somebody needs a server.
+#[derive(Debug)]
+pub(super) struct Hold {
+    slot: Arc<Slot>,
+    pub(super) address: SocketAddr,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.slot.users.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Servers {
+    /// Servers whose data and own files lie in a folder, which must exist. Must be called within
+    /// a tokio runtime.
+    #[must_use]
+    pub fn new(folder: &Path) -> Arc<Self> {
+        let this = Arc::new(Self { folder: folder.to_owned(), slots: std::sync::Mutex::default() });
+        tokio::spawn(sweep(Arc::downgrade(&this)));
+        this
+    }
+
+    /// Where the data of a file system lies. It is made if it is not there.
+    pub fn data(&self, file_system: &str) -> Result<PathBuf, TargetError> {
+        let path = self.folder.join(file_system);
+        let error = |source| TargetError::File { path: path.clone(), source };
+        if !path.exists() {
+            DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(error)?;
+        }
+        fs::canonicalize(&path).map_err(error)
+    }
+
+    /// A server for a client of a file system.
+    pub(super) async fn hold(
+        &self,
+        file_system: &str,
+        client: &Client,
+    ) -> Result<Hold, TargetError> {
+        let export = Export::of(client, &self.data(file_system)?)?;
+        let slot = self.slot(&export);
+        let mut server = slot.server.lock().await;
+        if server.as_mut().is_some_and(|running| !running.ganesha.is_alive()) {
+            *server = None;
+        }
+        let running = if let Some(running) = server.take() {
+            running
+        } else {
+            let folder = self.folder.join(format!(".server-{}", slot.number));
+            let ganesha = Ganesha::start(&export, &folder).await?;
+            Running { ganesha, used: Instant::now() }
+        };
+        let address = running.ganesha.address;
+        *server = Some(running);
+        slot.users.fetch_add(1, Ordering::Relaxed);
+        drop(server);
+        Ok(Hold { slot, address })
+    }
+
+    fn slot(&self, export: &Export) -> Arc<Slot> {
+        self.with(|slots| {
+            let number = slots.len();
+            let new = || Slot { number, users: AtomicUsize::new(0), server: Mutex::default() };
+            Arc::clone(slots.entry(export.clone()).or_insert_with(|| Arc::new(new())))
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<Export, Arc<Slot>>) -> T) -> T {
+        act(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn all(&self) -> Vec<Arc<Slot>> {
+        self.with(|slots| slots.values().map(Arc::clone).collect())
+    }
+
+    /// How many servers run.
+    pub async fn running(&self) -> usize {
+        let mut running = 0;
+        for slot in self.all() {
+            running += usize::from(slot.server.lock().await.is_some());
+        }
+        running
+    }
+
+    /// Kills every server and waits for their ends.
+    pub async fn stop(&self) {
+        for slot in self.all() {
+            if let Some(running) = slot.server.lock().await.take() {
+                running.ganesha.stop().await;
+            }
+        }
+    }
+}
+
+/// Stops servers that nobody needs any more.
+async fn sweep(servers: Weak<Servers>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        let Some(servers) = servers.upgrade() else { return };
+        for slot in servers.all() {
+            slot.sweep().await;
+        }
+    }
+}
+
+impl Slot {
+    async fn sweep(&self) {
+        let mut server = self.server.lock().await;
+        let is_idle = server.as_mut().is_some_and(|running| {
+            if self.users.load(Ordering::Relaxed) > 0 {
+                running.used = Instant::now();
+            }
+            running.used.elapsed() > IDLE
+        });
+        let idle = if is_idle { server.take() } else { None };
+        drop(server);
+        if let Some(running) = idle {
+            running.ganesha.stop().await;
+        }
+    }
+}
