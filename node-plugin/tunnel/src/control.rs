@@ -4,6 +4,7 @@
 
 mod client;
 mod protocol;
+pub(crate) mod server;
 
 pub use client::{Client, ClientError};
 pub use protocol::{

@@ -1,8 +1,14 @@
 //! AWS credentials that sign a client certificate.
 
+mod endpoint;
+mod wallet;
+
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
+
+pub use wallet::{CredentialsError, Wallet};
 
 /// One set of credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,6 +21,16 @@ pub struct Credentials {
     pub session_token: Option<String>,
     /// When they end.
     pub expiry: Option<Timestamp>,
+}
+
+impl Credentials {
+    /// Whether they hold for `time` more after `now`.
+    #[must_use]
+    pub fn hold(&self, time: Duration, now: Timestamp) -> bool {
+        self.expiry.is_none_or(|end| {
+            Duration::try_from(end.duration_since(now)).is_ok_and(|left| left > time)
+        })
+    }
 }
 
 impl fmt::Debug for Credentials {

@@ -100,6 +100,12 @@ pub struct PortStatus {
     /// How often the target was lost or could not be reached, since the worker started.
     #[serde(default)]
     pub failures: u64,
+    /// Bytes that went to mount targets, since the worker started.
+    #[serde(default)]
+    pub sent: u64,
+    /// Bytes that came from mount targets.
+    #[serde(default)]
+    pub received: u64,
     /// The last failure, until a connection is made and answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

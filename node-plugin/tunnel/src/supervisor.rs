@@ -1,0 +1,152 @@
+//! Process 1 of the pod. It holds a copy of every listening socket and starts the worker again when
+//! it dies, so that a port that mounts use never refuses: a refused connection costs the kernel's
+//! NFS client three seconds, one that waits in the backlog for a new worker a tenth of one.
+//!
+//! It is single-threaded, parses nothing that comes from a network, and holds nothing but sockets.
+
+mod channel;
+mod held;
+mod worker;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::time::Instant;
+
+pub(crate) use channel::{FromSupervisor, Link, ToSupervisor};
+use held::Held;
+use worker::Worker;
+
+/// A worker that lived so long did not die of what it is started with.
+const LONG_LIFE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// After the signal to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the supervisor needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the control socket shall be.
+    pub control_socket: PathBuf,
+    /// The command line of the worker.
+    pub worker: Vec<OsString>,
+}
+
+/// Why the supervisor ends.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// The control socket cannot be made.
+    #[error("the control socket {} cannot be made", path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Signals or messages cannot be waited for.
+    #[error("waiting for the worker failed")]
+    Wait(#[source] io::Error),
+}
+
+/// Runs until the signal to end comes.
+pub fn run(config: &Config) -> Result<(), SupervisorError> {
+    let mut held = Held::with_control(&config.control_socket).map_err(|source| {
+        SupervisorError::Control { path: config.control_socket.clone(), source }
+    })?;
+    let signals = signals().map_err(|errno| SupervisorError::Wait(errno.into()))?;
+    let mut restarts = 0;
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let started = Instant::now();
+        let ended = match Worker::start(&config.worker, &held, restarts) {
+            Ok(mut worker) => {
+                let ended =
+                    serve(&mut worker, &signals, &mut held).map_err(SupervisorError::Wait)?;
+                worker.bury();
+                ended
+            }
+            Err(error) => {
+                tracing::error!(%error, "the worker cannot be started");
+                Ended::Died
+            }
+        };
+        if matches!(ended, Ended::Told) {
+            held.remove_control();
+            return Ok(());
+        }
+        restarts += 1;
+        pause = if started.elapsed() > LONG_LIFE { SHORTEST_PAUSE } else { pause * 2 };
+        pause = pause.min(LONGEST_PAUSE);
+        tracing::warn!(restarts, ports = held.ports(), "the worker died; starting another");
+        std::thread::sleep(pause);
+    }
+}
+
+/// How the life of a worker ended.
+enum Ended {
+    Died,
+    Told,
+}
+
+/// Handles one worker's messages and the process's signals.
+fn serve(worker: &mut Worker, signals: &SignalFd, held: &mut Held) -> io::Result<Ended> {
+    let mut told: Option<Instant> = None;
+    loop {
+        let ready = wait(worker, signals, told)?;
+        if ready.signal {
+            while let Ok(Some(signal)) = signals.read_signal() {
+                if told.is_none() && is_end(signal.ssi_signo) {
+                    told = Some(Instant::now());
+                    worker.tell_to_end();
+                }
+            }
+        }
+        if ready.message && !held.update(worker.link()) {
+            return Ok(if told.is_some() { Ended::Told } else { Ended::Died });
+        }
+        if told.is_some_and(|told| told.elapsed() > GRACE) {
+            return Ok(Ended::Told);
+        }
+    }
+}
+
+struct Ready {
+    message: bool,
+    signal: bool,
+}
+
+fn wait(worker: &Worker, signals: &SignalFd, told: Option<Instant>) -> io::Result<Ready> {
+    let mut descriptors = [
+        PollFd::new(worker.link().as_fd(), PollFlags::POLLIN),
+        PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+    ];
+    let patience = told.map_or(PollTimeout::NONE, |_| PollTimeout::from(100_u8));
+    match poll(&mut descriptors, patience) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let [message, signal] = descriptors.map(|one| one.any().unwrap_or(false));
+    Ok(Ready { message, signal })
+}
+
+fn signals() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGTERM);
+    mask.add(Signal::SIGINT);
+    mask.thread_block()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+fn is_end(number: u32) -> bool {
+    [Signal::SIGTERM, Signal::SIGINT]
+        .iter()
+        .any(|signal| u32::try_from(*signal as i32) == Ok(number))
+}

@@ -1,0 +1,96 @@
+//! The sockets that outlive a worker.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+
+use super::channel::{FromSupervisor, Link, ToSupervisor};
+
+/// The control socket and every port's listener.
+#[derive(Debug)]
+pub(super) struct Held {
+    control: UnixListener,
+    control_path: PathBuf,
+    control_inode: Option<u64>,
+    listeners: BTreeMap<u16, OwnedFd>,
+}
+
+impl Held {
+    /// Makes the control socket. It takes the place of an earlier instance's in one step, so a
+    /// client finds one of them at any time.
+    pub(super) fn with_control(path: &Path) -> io::Result<Self> {
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        // The socket must not be open to others even for the moment before a chmod.
+        let usual = umask(Mode::from_bits_truncate(0o177));
+        let control = fs::create_dir_all(path.parent().unwrap_or(path))
+            .and_then(|()| UnixListener::bind(&new));
+        umask(usual);
+        let control = control?;
+        control.set_nonblocking(true)?;
+        fs::rename(&new, path)?;
+        Ok(Self {
+            control,
+            control_path: path.to_owned(),
+            control_inode: inode(path).ok(),
+            listeners: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn ports(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Gives a worker copies of everything.
+    pub(super) fn give(&self, link: &Link, restarts: u32) -> io::Result<()> {
+        link.send(&FromSupervisor::Control, Some(self.control.as_fd()))?;
+        for (port, listener) in &self.listeners {
+            link.send(&FromSupervisor::Port(*port), Some(listener.as_fd()))?;
+        }
+        link.send(&FromSupervisor::Begin { restarts }, None)
+    }
+
+    /// Handles one message; false if the worker is gone or talks nonsense.
+    pub(super) fn update(&mut self, link: &Link) -> bool {
+        match link.receive::<ToSupervisor>() {
+            Ok(Some((ToSupervisor::Hold(port), Some(listener)))) => {
+                self.listeners.insert(port, listener);
+                true
+            }
+            Ok(Some((ToSupervisor::Drop(port), _))) => {
+                self.listeners.remove(&port);
+                true
+            }
+            Ok(Some((ToSupervisor::Hold(port), None))) => {
+                tracing::error!(port, "a listener did not arrive; too many descriptors are open");
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::error!(%error, "the worker's messages cannot be read");
+                false
+            }
+        }
+    }
+
+    /// Removes the control socket at an orderly end, unless a successor's has taken its place.
+    pub(super) fn remove_control(&self) {
+        if inode(&self.control_path).is_ok_and(|found| Some(found) == self.control_inode) {
+            // Whoever asks next is told that nobody listens, with or without the file.
+            let _ = fs::remove_file(&self.control_path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<u64> {
+    fs::symlink_metadata(path).map(|found| found.ino())
+}

@@ -1,0 +1,57 @@
+//! What a worker gets from the supervisor at its start.
+
+use std::io::{self, stdin};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+use nix::sys::signal::SigSet;
+
+use crate::supervisor::{FromSupervisor, Link};
+
+/// The sockets that an earlier worker had.
+#[derive(Debug)]
+pub(super) struct Inheritance {
+    pub(super) link: Link,
+    pub(super) control: UnixListener,
+    pub(super) listeners: Vec<(u16, TcpListener)>,
+    pub(super) restarts: u32,
+}
+
+impl Inheritance {
+    /// Everything that comes over standard input, which is the link to the supervisor.
+    pub(super) fn from_supervisor() -> io::Result<Self> {
+        let link = Link::new(stdin().as_fd().try_clone_to_owned()?);
+        let mut control = None;
+        let mut listeners = Vec::new();
+        loop {
+            match link.receive()?.ok_or(io::ErrorKind::UnexpectedEof)? {
+                (FromSupervisor::Control, socket) => control = socket,
+                (FromSupervisor::Port(port), Some(socket)) => {
+                    let listener = TcpListener::from(socket);
+                    listener.set_nonblocking(true)?;
+                    listeners.push((port, listener));
+                }
+                (FromSupervisor::Port(port), None) => {
+                    tracing::error!(
+                        port,
+                        "a listener did not arrive; too many descriptors are open"
+                    );
+                }
+                (FromSupervisor::Begin { restarts }, _) => {
+                    let control = control.ok_or(io::ErrorKind::InvalidData)?;
+                    let control = UnixListener::from(control);
+                    return Ok(Self { link, control, listeners, restarts });
+                }
+            }
+        }
+    }
+}
+
+/// The supervisor reads its signals from a descriptor, so they are blocked there, and a child
+/// inherits that.
+pub(super) fn unblock_signals() {
+    if let Err(error) = SigSet::all().thread_unblock() {
+        tracing::warn!(%error, "signals stay blocked; the worker ends by force only");
+    }
+}

@@ -1,0 +1,88 @@
+//! Death of the worker and of the supervisor.
+
+use std::net::{Ipv4Addr, TcpStream as StdTcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::stand::{Stand, clear, connect, echo, echo_at_last, until};
+use crate::target::{Manner, Target};
+
+/// Connects without pause and counts the refusals until it is told to stop.
+fn knock(port: u16, stop: &AtomicBool, refused: &AtomicUsize) -> usize {
+    let mut knocks = 0;
+    while !stop.load(Ordering::Relaxed) {
+        match StdTcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => knocks += 1,
+            Err(_) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    knocks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_never_refuses_while_its_worker_is_killed_under_load() {
+    let stand = Stand::start().await;
+    let target = Target::clear(Manner::Echo).await;
+    let loaded = stand.serve(clear(target.address)).await;
+    let mut other = clear(target.address);
+    other.file_system = "fs-0badbad0".parse().unwrap();
+    let knocked = stand.serve(other).await;
+    let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let knocking = std::thread::spawn({
+        let (stop, refused) = (Arc::clone(&stop), Arc::clone(&refused));
+        move || knock(knocked, &stop, &refused)
+    });
+    let mut longest = Duration::ZERO;
+    for _ in 0..3 {
+        let mut stream = connect(loaded).await;
+        echo(&mut stream, &"x".repeat(100_000)).await.unwrap();
+        let killed = Instant::now();
+        let pid = stand.kill_worker().await;
+        assert!(echo(&mut stream, "lost").await.is_err(), "the client sees the loss");
+        echo_at_last(loaded, "on again", Duration::from_secs(10)).await;
+        longest = longest.max(killed.elapsed());
+        assert_ne!(stand.health().await.pid, pid);
+        sleep(Duration::from_millis(300)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let knocks = knocking.join().unwrap();
+    println!("longest stall {longest:?}, {knocks} connections during it");
+    assert_eq!(refused.load(Ordering::Relaxed), 0);
+    assert!(knocks > 50, "{knocks}");
+    assert_eq!(stand.health().await.restarts, 3);
+}
+
+#[tokio::test]
+async fn a_supervisor_that_is_started_again_serves_the_same_ports() {
+    let mut stand = Stand::start().await;
+    let target = Target::clear(Manner::Echo).await;
+    let port = stand.serve(clear(target.address)).await;
+    echo_at_last(port, "before", Duration::from_secs(5)).await;
+    let worker = stand.health().await.pid;
+    stand.restart().await;
+    assert_ne!(stand.health().await.pid, worker);
+    echo_at_last(port, "after", Duration::from_secs(10)).await;
+    assert_eq!(stand.serve(clear(target.address)).await, port);
+    until("the old worker has left with its supervisor", async || {
+        !std::path::Path::new(&format!("/proc/{worker}")).exists()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_port_that_was_closed_stays_closed_after_a_crash() {
+    let stand = Stand::start().await;
+    let target = Target::clear(Manner::Echo).await;
+    let port = stand.serve(clear(target.address)).await;
+    assert!(stand.client.release(port).await.unwrap());
+    let pid = stand.kill_worker().await;
+    until("another worker", async || stand.health().await.pid != pid).await;
+    assert_eq!(stand.health().await.ports, 0);
+    assert!(tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
+}
