@@ -9,7 +9,7 @@ use csi_core::InstanceId;
 
 use crate::seed::Seed;
 
-/// A simulated AWS on loopback: EC2, STS, instance metadata.
+/// A simulated AWS on loopback: EC2, EFS, STS, instance metadata.
 ///
 /// When it listens, it prints one line of JSON: `{"endpoint": "http://…", "imds": {"i-…":
 /// "http://…"}}`. It ends on SIGTERM or SIGINT and then leaves nothing behind.
@@ -53,6 +53,18 @@ pub struct Args {
     /// or empty, or left from an earlier run; they are removed at the end, however it comes.
     #[arg(long, value_name = "FOLDER")]
     pub disks: Option<PathBuf>,
+    /// Folder for the data of file systems. With it, each mount target listens at its address: a
+    /// TLS server with an NFS server behind; `FOLDER/ca.pem` is what clients trust. It must be new
+    /// or empty, or left from an earlier run; it is removed at the end, however it comes.
+    #[arg(long, value_name = "FOLDER")]
+    pub efs: Option<PathBuf>,
+    /// Port of the mount targets.
+    #[arg(long, default_value_t = crate::targets::PORT, requires = "efs")]
+    pub target_port: u16,
+    /// Network interface to add mount targets' addresses to that this machine lacks. Meant for
+    /// `lo` of a network namespace of its own; needs root.
+    #[arg(long, value_name = "INTERFACE", requires = "efs")]
+    pub target_interface: Option<String>,
     /// What is logged, as `RUST_LOG` has it, to standard error.
     #[arg(long, default_value = "info")]
     pub log: String,

@@ -2,7 +2,7 @@
 //! when it is attached there. The world decides; this follows, and reports what it could not do.
 
 mod cleaner;
-mod command;
+pub(crate) mod command;
 mod files;
 mod guest;
 mod loop_device;
@@ -21,7 +21,7 @@ pub use loop_device::LoopPlace;
 pub use runner::run;
 
 use crate::world::Effect;
-use cleaner::Cleaner;
+pub(crate) use cleaner::Cleaner;
 use files::Files;
 
 /// Why the devices could not follow.

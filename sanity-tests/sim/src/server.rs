@@ -17,6 +17,7 @@ use crate::devices::{self, DeviceError, Devices};
 use crate::http::{App, Imds};
 use crate::seed::Seed;
 use crate::sim::Sim;
+use crate::targets::{Fleet, FleetConfig, TargetError};
 use crate::world::{AwsError, Settings, World};
 
 /// The line that `aws-sim` prints when it listens.
@@ -26,6 +27,9 @@ pub struct Announcement {
     pub endpoint: String,
     /// Where each instance's metadata service is.
     pub imds: BTreeMap<String, String>,
+    /// The file by which clients trust the mount targets, if there are any.
+    #[serde(default)]
+    pub cafile: Option<PathBuf>,
 }
 
 /// Why `aws-sim` ended.
@@ -64,6 +68,9 @@ pub enum RunError {
     /// The devices cannot be made or removed.
     #[error("cannot manage the devices")]
     Devices(#[source] DeviceError),
+    /// The mount targets cannot be started or removed.
+    #[error("cannot manage the mount targets")]
+    Targets(#[source] TargetError),
     /// Signals cannot be received.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -77,7 +84,14 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         app.sim().with(|world, _| world.with_devices());
         tokio::spawn(devices::run(app.sim().clone(), Arc::clone(devices)));
     }
-    let result = serve(&args, &app).await;
+    let mut fleet = match &args.efs {
+        Some(folder) => Some(start_fleet(&args, folder, &app).await?),
+        None => None,
+    };
+    let result = serve(&args, &app, fleet.as_mut()).await;
+    if let Some(fleet) = fleet {
+        fleet.close().await.map_err(RunError::Targets)?;
+    }
     // Dropping the last reference would clean up too; this waits for it.
     if let Some(devices) = devices {
         tokio::task::spawn_blocking(move || devices.close())
@@ -97,14 +111,28 @@ fn open_devices(args: &Args) -> Result<Option<Devices>, RunError> {
     devices.map(Some).map_err(RunError::Devices)
 }
 
-async fn serve(args: &Args, app: &App) -> Result<(), RunError> {
+async fn start_fleet(args: &Args, folder: &Path, app: &App) -> Result<Fleet, RunError> {
+    let interface = args.target_interface.clone();
+    let config = FleetConfig { folder, port: args.target_port, interface };
+    Fleet::start(app, config).await.map_err(RunError::Targets)
+}
+
+async fn serve(args: &Args, app: &App, fleet: Option<&mut Fleet>) -> Result<(), RunError> {
     // Whoever reads the announcement may stop us at once.
     let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut int = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut servers = JoinSet::new();
-    let announcement = listen(args, app, &mut servers).await?;
+    let mut announcement = listen(args, app, &mut servers).await?;
+    announcement.cafile = fleet.as_deref().map(|fleet| fleet.authority_file().to_owned());
     announce(&announcement, args.address_file.as_deref()).map_err(RunError::Announce)?;
+    let follow = async {
+        match fleet {
+            Some(fleet) => fleet.run().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
+        () = follow => Ok(()),
         _ = term.recv() => Ok(()),
         _ = int.recv() => Ok(()),
         Some(Ok(error)) = servers.join_next() => Err(RunError::Serve(error)),
@@ -146,7 +174,7 @@ async fn listen(
         servers.spawn(service.serve(listener));
         imds.insert(bound.instance.to_string(), endpoint);
     }
-    Ok(Announcement { endpoint, imds })
+    Ok(Announcement { endpoint, imds, cafile: None })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, String), RunError> {

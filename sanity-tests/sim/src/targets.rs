@@ -2,6 +2,7 @@
 //! EFS does, by certificate and IAM signature, and relays them to an NFS server that shows what
 //! their access point shows.
 
+mod address;
 mod authority;
 mod backend;
 mod behaviour;
@@ -10,6 +11,7 @@ mod check;
 mod connect;
 mod der;
 mod export;
+mod fleet;
 mod front;
 mod ganesha;
 mod registry;
@@ -33,6 +35,7 @@ pub use behaviour::Behaviour;
 pub use certificate::{Claims, LayoutError, SignatureClaim};
 pub use check::Refusal;
 pub use export::ExportError;
+pub use fleet::{Fleet, FleetConfig};
 pub use ganesha::has_nfs_server;
 pub use registry::{Registry, TargetReport, TargetScript};
 pub use servers::Servers;
@@ -40,6 +43,7 @@ pub use servers::Servers;
 use front::Front;
 use verifier::Verifier;
 
+use crate::devices::{CommandError, DeviceError};
 use crate::http::App;
 use crate::sim::Sim;
 use crate::world::efs::FileSystemSeed;
@@ -87,6 +91,12 @@ pub enum TargetError {
         #[source]
         source: io::Error,
     },
+    /// The folder for the data cannot be used or removed.
+    #[error("cannot manage the folder of the file systems")]
+    Folder(#[source] DeviceError),
+    /// An address cannot be added.
+    #[error("cannot add an address (it needs root)")]
+    Address(#[source] CommandError),
     /// The world refused.
     #[error("the file system cannot be seeded")]
     Seed(#[source] AwsError),

@@ -85,7 +85,7 @@ impl Aws {
         command.args(["--log=warn"]).args(arguments);
         let process = Process::start(command, &folder.join("aws-sim.log"))?;
         let line = read_soon(&announced).await.with_context(|| process.log_tail())?;
-        let Announcement { endpoint, imds } = serde_json::from_slice(&line)?;
+        let Announcement { endpoint, imds, .. } = serde_json::from_slice(&line)?;
         let admin = AdminClient::new(&endpoint);
         admin.set_latency(LATENCY_MS).await?;
         Ok(Self { admin, endpoint, imds, extra: Vec::new(), _process: process })

@@ -26,11 +26,11 @@ rm -rf -- "$@"
 
 /// The shell that waits.
 #[derive(Debug)]
-pub(super) struct Cleaner(Child);
+pub(crate) struct Cleaner(Child);
 
 impl Cleaner {
     /// Claims folders, which must be absent, empty or claimed by an earlier run, and empties them.
-    pub(super) fn start(folders: &[PathBuf]) -> Result<Self, DeviceError> {
+    pub(crate) fn start(folders: &[PathBuf]) -> Result<Self, DeviceError> {
         let folders = folders.iter().map(|folder| claim(folder)).collect::<Result<Vec<_>, _>>()?;
         let names: Vec<&str> = folders.iter().filter_map(|folder| folder.to_str()).collect();
         Self(command::start_script(CLEAN, &names)?).finish()?;
@@ -41,7 +41,7 @@ impl Cleaner {
     }
 
     /// Lets the shell do its work and waits for it.
-    pub(super) fn finish(mut self) -> Result<(), DeviceError> {
+    pub(crate) fn finish(mut self) -> Result<(), DeviceError> {
         drop(self.0.stdin.take());
         let failed =
             |stderr: String| CommandError::Failed { command: "the clean-up".to_owned(), stderr };

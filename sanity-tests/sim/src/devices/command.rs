@@ -28,7 +28,7 @@ pub enum CommandError {
 }
 
 /// Runs a tool and returns what it printed, without surrounding blanks.
-pub(super) fn run(program: &str, args: &[&str]) -> Result<String, CommandError> {
+pub(crate) fn run(program: &str, args: &[&str]) -> Result<String, CommandError> {
     let command = || format!("{program} {}", args.join(" "));
     let output = Command::new(program)
         .args(args)
@@ -44,7 +44,7 @@ pub(super) fn run(program: &str, args: &[&str]) -> Result<String, CommandError> 
 
 /// Starts a shell script that lives on after this process and learns of its end by the end of
 /// its standard input. It has a process group of its own, so that Ctrl-C does not reach it.
-pub(super) fn start_script(script: &str, args: &[&str]) -> Result<Child, CommandError> {
+pub(crate) fn start_script(script: &str, args: &[&str]) -> Result<Child, CommandError> {
     Command::new("sh")
         .args(["-c", script, "sh"])
         .args(args)

@@ -1,6 +1,7 @@
 //! `aws-sim` itself.
 #![expect(clippy::disallowed_methods, reason = "the test runs the binary")]
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -8,7 +9,10 @@ use std::time::Duration;
 use csi_sim::AdminClient;
 use csi_sim::http::credentials::Credential;
 use csi_sim::server::Announcement;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use csi_sim::targets::has_nfs_server;
+use csi_sim::world::efs::FileSystemSeed;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -83,6 +87,39 @@ async fn a_killed_aws_sim_leaves_no_loop_device_and_no_file() {
     signal(&mut sim, "-KILL").await;
     until(async || !disks.exists() && !root.exists()).await;
     assert!(!loop_files().contains(&disks.join(&id)));
+}
+
+/// Whether a process with that text in its command line runs.
+fn runs(text: &str) -> bool {
+    std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|entry| {
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(text)
+    })
+}
+
+#[tokio::test]
+async fn a_killed_aws_sim_leaves_no_nfs_server_and_no_data() {
+    if !has_nfs_server() || !nix::unistd::getuid().is_root() {
+        eprintln!("SKIPPED: nfs-ganesha is not installed, or this is not root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("efs");
+    // An address of loopback's that no other test takes.
+    let pid = std::process::id();
+    let address = Ipv4Addr::from(0x7f5c_0000 | (pid & 0xffff));
+    let args = [format!("--efs={}", data.display()), "--target-port=20490".to_owned()];
+    let (mut sim, announcement) = start(folder.path(), &args).await;
+    assert_eq!(announcement.cafile, Some(data.join("ca.pem")));
+    let admin = AdminClient::new(&announcement.endpoint);
+    let seed = FileSystemSeed::new("fs-92107410", &[("z1", address)]);
+    admin.set_file_system(&seed).await.unwrap();
+    until(async || !admin.targets().await.unwrap().is_empty()).await;
+    let mut plain = TcpStream::connect((address, 20_490)).await.unwrap();
+    plain.write_all(&[0x80]).await.unwrap();
+    until(async || runs(&data.display().to_string())).await;
+    signal(&mut sim, "-KILL").await;
+    until(async || !data.exists() && !runs(&data.display().to_string())).await;
 }
 
 async fn until(reached: impl AsyncFn() -> bool) {
