@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CSI_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csi-driver
 export CSI_CACHE
 
-.PHONY: help demo test bench lint prepare
+.PHONY: help demo test bench lint prepare charts image
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,3 +32,9 @@ lint: ## Check formatting, lints, and licences and advisories of dependencies
 
 prepare: ## Install packages and tools, build the guest's disk (kept in $(CSI_CACHE))
 	@sanity-tests/prepare.sh
+
+charts: prepare ## Write the charts' built-in defaults and the plain manifests
+	@deploy/charts/generate.sh
+
+image: ## Build the image without a registry, print its size, write its SBOM
+	@deploy/image/build.sh

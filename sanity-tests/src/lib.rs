@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod calls;
+pub mod chart;
 pub mod mkfs_log;
 pub mod random;
 pub mod sanity;

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_gp3_class_reads_as_the_provisioner_reads_it() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/storageclasses/gp3.yaml");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/gp3.yaml");
         let class = StorageClass::read(&file, "ebs.csi.aws.com").unwrap();
         assert_eq!(class.name, "gp3");
         assert_eq!(class.fs_type, "ext4");

@@ -298,6 +298,6 @@ fn deadline<T>(message: T, deadline: Duration) -> Request<T> {
 
 /// The StorageClass of the bursts.
 pub fn class() -> Result<StorageClass> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/storageclasses/gp3.yaml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/gp3.yaml");
     StorageClass::read(&file, "ebs.csi.aws.com")
 }

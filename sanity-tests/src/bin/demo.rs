@@ -256,5 +256,5 @@ where
 }
 
 fn class_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/storageclasses/gp3.yaml")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/gp3.yaml")
 }
