@@ -136,6 +136,16 @@ impl MountTarget {
     pub async fn start(app: &App, config: TargetConfig<'_>) -> Result<Self, TargetError> {
         let error = |source| TargetError::Listen { address: config.address, source };
         let listener = TcpListener::bind(config.address).await.map_err(error)?;
+        Self::on(listener, app, config)
+    }
+
+    /// The same with a listener that is there already, perhaps in another network namespace.
+    pub fn on(
+        listener: TcpListener,
+        app: &App,
+        config: TargetConfig<'_>,
+    ) -> Result<Self, TargetError> {
+        let error = |source| TargetError::Listen { address: config.address, source };
         let address = listener.local_addr().map_err(error)?;
         let name = server_name(config.file_system, app.region());
         let verifier = Arc::new(Verifier::new(app.clone(), config.file_system));
@@ -165,11 +175,7 @@ impl MountTarget {
         authority: &Authority,
         backend: Backend,
     ) -> Result<Self, TargetError> {
-        let mut world = World::new(Settings::instant(), 1);
-        world
-            .set_file_system(&FileSystemSeed::new(file_system, &[]), 0)
-            .map_err(TargetError::Seed)?;
-        let app = App::new(Sim::new(world), region);
+        let app = alone(file_system, region)?;
         Self::start(&app, TargetConfig { address, file_system, authority, backend }).await
     }
 
@@ -213,6 +219,14 @@ impl MountTarget {
     pub fn open(&self) -> usize {
         self.front.open.load(Ordering::Relaxed)
     }
+}
+
+/// An AWS that knows one file system and nothing else.
+pub fn alone(file_system: &str, region: &str) -> Result<App, TargetError> {
+    let mut world = World::new(Settings::instant(), 1);
+    let seed = FileSystemSeed::new(file_system, &[]);
+    world.set_file_system(&seed, 0).map_err(TargetError::Seed)?;
+    Ok(App::new(Sim::new(world), region))
 }
 
 /// The name of a file system's mount targets.

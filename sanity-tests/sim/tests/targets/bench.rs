@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use csi_sim::MountTarget;
 use csi_sim::http::credentials::Credential;
-use csi_sim::targets::{Authority, Backend, server_name};
+use csi_sim::targets::{Authority, Backend, TargetConfig, alone, server_name};
 use csi_sim::world::efs::{CreateAccessPoint, CreationInfo, PosixUser, RootDirectory};
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
@@ -173,6 +173,19 @@ impl Bench {
         Self { target, authority, _echo: echo }
     }
 
+    /// With a listener that is there already.
+    pub(crate) fn on(listener: TcpListener, backend: Backend) -> Self {
+        let authority = Authority::new().unwrap();
+        let config = TargetConfig {
+            address: listener.local_addr().unwrap(),
+            file_system: FS,
+            authority: &authority,
+            backend,
+        };
+        let target = MountTarget::on(listener, &alone(FS, REGION).unwrap(), config).unwrap();
+        Self { target, authority, _echo: tokio::spawn(async {}) }
+    }
+
     /// Adds an access point for one user.
     pub(crate) fn access_point(&self, path: &str, id: u32, file_system: &str) -> String {
         let call = CreateAccessPoint {
@@ -200,6 +213,16 @@ impl Bench {
         name: &str,
         version: &'static SupportedProtocolVersion,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.target.address()).await?;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        self.connector(wish, version).connect(name, stream).await
+    }
+
+    pub(crate) fn connector(
+        &self,
+        wish: &Wish,
+        version: &'static SupportedProtocolVersion,
+    ) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.authority.pem().as_bytes()).unwrap())
@@ -212,9 +235,7 @@ impl Bench {
             .with_root_certificates(roots)
             .with_client_auth_cert(vec![wish.certificate()], key)
             .unwrap();
-        let stream = TcpStream::connect(self.target.address()).await?;
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        TlsConnector::from(Arc::new(config))
     }
 
     pub(crate) async fn connect(&self, wish: &Wish) -> std::io::Result<TlsStream<TcpStream>> {
