@@ -3,6 +3,7 @@
 
 mod leftovers;
 mod node;
+mod power;
 mod program;
 mod shared;
 
