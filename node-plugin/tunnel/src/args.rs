@@ -118,6 +118,7 @@ impl ServeArgs {
     #[must_use]
     pub fn worker(self) -> worker::Config {
         worker::Config {
+            control_socket: self.socket.control_socket,
             state_folder: self.state_dir,
             key_folder: self.key_dir,
             first_port: self.port_range_lower_bound,

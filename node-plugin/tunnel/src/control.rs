@@ -2,9 +2,12 @@
 //! own user may open. A request is one line, its reply is one line, a connection carries as many
 //! pairs as the client likes.
 
-mod client;
+pub(crate) mod client;
 mod protocol;
 pub(crate) mod server;
+mod wire;
+
+pub(crate) use wire::Wire;
 
 pub use client::{Client, ClientError};
 pub use protocol::{

@@ -82,6 +82,9 @@ pub fn run(config: &Config) -> Result<(), SupervisorError> {
             held.remove_control();
             return Ok(());
         }
+        if held.retired() {
+            return until_told(&signals).map_err(SupervisorError::Wait);
+        }
         restarts += 1;
         pause = if started.elapsed() > LONG_LIFE { SHORTEST_PAUSE } else { pause * 2 };
         pause = pause.min(LONGEST_PAUSE);
@@ -135,6 +138,21 @@ fn wait(worker: &Worker, signals: &SignalFd, told: Option<Instant>) -> io::Resul
     }
     let [message, signal] = descriptors.map(|one| one.any().unwrap_or(false));
     Ok(Ready { message, signal })
+}
+
+/// The rest of the life of one that has handed over.
+fn until_told(signals: &SignalFd) -> io::Result<()> {
+    loop {
+        while let Ok(Some(signal)) = signals.read_signal() {
+            if is_end(signal.ssi_signo) {
+                return Ok(());
+            }
+        }
+        match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 fn signals() -> nix::Result<SignalFd> {

@@ -6,6 +6,7 @@ mod inherit;
 mod release;
 mod restore;
 mod service;
+mod succeed;
 
 use std::io;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use crate::state::{StateError, StateFile};
 use crate::supervisor::{FromSupervisor, Link};
 use crate::tls::Library;
 use inherit::Inheritance;
+use succeed::Predecessor;
 
 /// Two, so that one file system's records do not wait for another's encryption.
 const THREADS: usize = 2;
@@ -44,6 +46,8 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// What the worker needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where clients find the control socket.
+    pub control_socket: PathBuf,
     /// Folder of the state on disk; upstream's state files are there too.
     pub state_folder: PathBuf,
     /// Folder of the node's key.
@@ -108,15 +112,29 @@ pub fn run(config: Config) -> Result<(), WorkerError> {
 }
 
 async fn serve(config: Config, inheritance: Inheritance) -> Result<(), WorkerError> {
-    let Inheritance { link, control, listeners, restarts } = inheritance;
+    let Inheritance { link, control, control_new, mut listeners, restarts } = inheritance;
     let issuer = issuer(&config)?;
     let state = StateFile::new(&config.state_folder);
-    let entries = state.load().map_err(WorkerError::State)?;
+    let mut entries = state.load().map_err(WorkerError::State)?;
+    let predecessor = match restarts {
+        0 => Predecessor::ask(&config.control_socket).await,
+        _ => None,
+    };
+    if let Some(predecessor) = &predecessor {
+        // It knows what the file says, and what was not written yet.
+        entries = predecessor.entries.clone();
+    }
     let sockets = Sockets { buffer: config.socket_buffer, silence: config.silence };
     let plant = Plant::new(Arc::new(issuer), sockets, config.max_connections);
+    let control_path = config.control_socket.clone();
     let supervisor = link.try_clone().map_err(WorkerError::Supervisor)?;
     let service = Arc::new(Service::new(config, Arc::new(plant), state, link, restarts));
+    let predecessor = predecessor.map(|one| one.inherit(&service, &mut listeners));
     service.restore(entries, listeners).await;
+    inherit::activate(&control_new, &control_path).map_err(WorkerError::Control)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.taken().await;
+    }
     let control = UnixListener::from_std(control).map_err(WorkerError::Control)?;
     let rebinding = tokio::spawn(Arc::clone(&service).rebind());
     let controlling = tokio::spawn(server::serve(control, Arc::clone(&service)));

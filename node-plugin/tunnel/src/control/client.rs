@@ -1,16 +1,17 @@
 //! The client side, used by the node plugin.
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::protocol::{
     Ensure, Ensured, Envelope, Health, LONGEST_REPLY, PortStatus, Refusal, Reply, Request, VERSION,
 };
+use super::wire::Wire;
 
 /// The supervisor holds the socket, so a missing answer means a worker that is being replaced.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -75,9 +76,29 @@ impl Client {
     /// Serves the identity. The port accepts connections when this returns; whether a mount target
     /// answers shows only when the first connection is made.
     pub async fn ensure(&self, ensure: Ensure) -> Result<Ensured, ClientError> {
-        match self.call(&Request::Ensure(Box::new(ensure))).await? {
-            Reply::Ensured(ensured) => Ok(ensured),
-            other => Err(unexpected(&other)),
+        self.ensure_on(ensure, None).await
+    }
+
+    /// The same, on a listener that was lent before: after the loss of a whole pod its ports have
+    /// not refused a connection, because the copies accepted them, and the next pod's tunnel goes on
+    /// with them. `ensure.port` must name the listener's port.
+    pub async fn ensure_on(
+        &self,
+        ensure: Ensure,
+        listener: Option<BorrowedFd<'_>>,
+    ) -> Result<Ensured, ClientError> {
+        match self.call(&Request::Ensure(Box::new(ensure)), listener).await? {
+            (Reply::Ensured(ensured), _) => Ok(ensured),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// A copy of a port's listener, to keep for [`Client::ensure_on`]. Close it when the port is
+    /// released, else connections to the port wait for ever.
+    pub async fn lend(&self, port: u16) -> Result<OwnedFd, ClientError> {
+        match self.call(&Request::Lend { port }, None).await? {
+            (Reply::Lent { .. }, Some(listener)) => Ok(listener),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
@@ -86,36 +107,40 @@ impl Client {
     ///
     /// [`RefusalKind::InUse`]: super::RefusalKind::InUse
     pub async fn release(&self, port: u16) -> Result<bool, ClientError> {
-        match self.call(&Request::Release { port }).await? {
-            Reply::Released { was_open } => Ok(was_open),
-            other => Err(unexpected(&other)),
+        match self.call(&Request::Release { port }, None).await? {
+            (Reply::Released { was_open }, _) => Ok(was_open),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
     /// Every port that is served.
     pub async fn list(&self) -> Result<Vec<PortStatus>, ClientError> {
-        match self.call(&Request::List {}).await? {
-            Reply::Ports(ports) => Ok(ports),
-            other => Err(unexpected(&other)),
+        match self.call(&Request::List {}, None).await? {
+            (Reply::Ports(ports), _) => Ok(ports),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
     /// The tunnel as a whole.
     pub async fn health(&self) -> Result<Health, ClientError> {
-        match self.call(&Request::Health {}).await? {
-            Reply::Health(health) => Ok(health),
-            other => Err(unexpected(&other)),
+        match self.call(&Request::Health {}, None).await? {
+            (Reply::Health(health), _) => Ok(health),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
     /// Every request may be repeated, so a connection that breaks is tried again until the patience
     /// is over.
-    async fn call(&self, request: &Request) -> Result<Reply, ClientError> {
+    async fn call(
+        &self,
+        request: &Request,
+        listener: Option<BorrowedFd<'_>>,
+    ) -> Result<(Reply, Option<OwnedFd>), ClientError> {
         let deadline = Instant::now() + self.patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match timeout(left, self.exchange(request)).await {
-                Ok(Ok(Reply::Refused(refusal))) => return Err(ClientError::Refused(refusal)),
+            let error = match timeout(left, self.exchange(request, listener)).await {
+                Ok(Ok((Reply::Refused(refusal), _))) => return Err(ClientError::Refused(refusal)),
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                     return Err(ClientError::Unexpected { got: error.to_string() });
@@ -137,24 +162,33 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, request: &Request) -> io::Result<Reply> {
-        let mut stream = UnixStream::connect(&self.socket).await?;
-        let envelope = Envelope { version: VERSION, body: request };
-        let mut line = serde_json::to_vec(&envelope).map_err(io::Error::other)?;
-        line.push(b'\n');
-        stream.write_all(&line).await?;
-        let mut answer = Vec::new();
-        let mut reader = BufReader::new(stream).take(LONGEST_REPLY);
-        if reader.read_until(b'\n', &mut answer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if answer.last() != Some(&b'\n') {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        let envelope: Envelope<Reply> = serde_json::from_slice(&answer)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(envelope.body)
+    async fn exchange(
+        &self,
+        request: &Request,
+        listener: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(Reply, Option<OwnedFd>)> {
+        let mut wire = Wire::new(UnixStream::connect(&self.socket).await?);
+        ask(&wire, request, listener).await?;
+        reply(&mut wire).await
     }
+}
+
+/// Sends a request.
+pub(crate) async fn ask(
+    wire: &Wire,
+    request: &Request,
+    listener: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let envelope = Envelope { version: VERSION, body: request };
+    wire.write(&serde_json::to_vec(&envelope)?, listener).await
+}
+
+/// Receives a reply.
+pub(crate) async fn reply(wire: &mut Wire) -> io::Result<(Reply, Option<OwnedFd>)> {
+    let line = wire.read(LONGEST_REPLY).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let envelope: Envelope<Reply> = serde_json::from_slice(&line.text)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok((envelope.body, line.descriptor))
 }
 
 fn unexpected(reply: &Reply) -> ClientError {

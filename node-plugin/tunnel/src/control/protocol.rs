@@ -8,7 +8,7 @@ use crate::identity::{Identity, Target};
 /// The version of the messages. It grows only when an older peer would misunderstand a newer one.
 pub const VERSION: u32 = 1;
 /// The longest reply, in bytes: a thousand ports of two kilobytes, and room.
-pub(crate) const LONGEST_REPLY: u64 = 4 * 1024 * 1024;
+pub(crate) const LONGEST_REPLY: usize = 4 * 1024 * 1024;
 
 /// What a client sends, with the version that it speaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +22,19 @@ pub(crate) struct Envelope<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Serve an identity. Repeating it changes nothing but the fail-over targets.
+    /// Serve an identity. Repeating it changes nothing but the fail-over targets. A listener may
+    /// come with it, which is used instead of a new one.
     Ensure(Box<Ensure>),
+    /// A copy of a port's listener, which comes with the reply.
+    Lend {
+        /// The port.
+        port: u16,
+    },
+    /// From a successor: every port's listener and identity, one per reply, then [`Reply::Done`].
+    /// When the successor says [`Request::Taken`] on the same connection, the tunnel lets go.
+    HandOver {},
+    /// The successor serves everything that it was handed.
+    Taken {},
     /// Close a port. It is refused while the kernel uses the port.
     Release {
         /// The port.
@@ -60,6 +71,15 @@ pub enum Reply {
         /// False if it was closed before.
         was_open: bool,
     },
+    /// The listener of the port comes with this.
+    Lent {
+        /// The port.
+        port: u16,
+    },
+    /// One port of a hand-over; its listener comes with this, unless it was not bound.
+    Handed(Box<Ensure>),
+    /// The hand-over's end, and the answer to [`Request::Taken`].
+    Done {},
     /// Every port that is served, in order.
     Ports(Vec<PortStatus>),
     /// The tunnel's state.

@@ -1,19 +1,23 @@
 //! The worker's side of the control socket.
 
+mod hand_over;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{Envelope, Refusal, RefusalKind, Reply, Request, VERSION};
+use super::wire::Wire;
 use crate::worker::Service;
 
 /// The longest request, in bytes.
-const LONGEST_REQUEST: u64 = 64 * 1024;
+const LONGEST_REQUEST: usize = 64 * 1024;
 /// Clients at a time: the node plugin, the probes and a person.
 const CLIENTS: usize = 64;
 /// How long a client may be silent.
@@ -43,35 +47,34 @@ pub(crate) async fn serve(listener: UnixListener, service: Arc<Service>) {
     }
 }
 
-async fn client(mut stream: UnixStream, service: &Service) {
+async fn client(stream: UnixStream, service: &Service) {
+    let mut wire = Wire::new(stream);
     // The socket's mode keeps others out; this keeps them out where the mode was changed.
-    let user = stream.peer_cred().map(|peer| peer.uid());
+    let user = wire.peer_user();
     if !user.as_ref().is_ok_and(|user| *user == geteuid().as_raw()) {
         tracing::warn!(?user, "a control connection of another user was refused");
         return;
     }
-    let (read, mut write) = stream.split();
-    let mut reader = BufReader::new(read);
-    loop {
-        let mut line = Vec::new();
-        let mut limited = (&mut reader).take(LONGEST_REQUEST);
-        match timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await {
-            Ok(Ok(1..)) if line.last() == Some(&b'\n') => {}
-            _ended_or_too_long => return,
-        }
-        let body = match parse(&line) {
-            Ok(request) => service.answer(request).await,
-            Err(refusal) => Reply::Refused(refusal),
-        };
-        let Ok(mut answer) = serde_json::to_vec(&Envelope { version: VERSION, body }) else {
+    while let Ok(Ok(Some(line))) = timeout(PATIENCE, wire.read(LONGEST_REQUEST)).await {
+        // One that has handed over has nothing to say; the client finds the successor.
+        if service.is_retired() {
             return;
+        }
+        let (body, listener) = match parse(&line.text) {
+            Ok(Request::HandOver {}) => return hand_over::to_successor(wire, service).await,
+            Ok(request) => service.answer(request, line.descriptor).await,
+            Err(refusal) => (Reply::Refused(refusal), None),
         };
-        answer.push(b'\n');
-        match timeout(PATIENCE, write.write_all(&answer)).await {
-            Ok(Ok(())) => {}
-            _the_client_left => return,
+        if say(&wire, body, listener.as_ref().map(AsFd::as_fd)).await.is_err() {
+            return;
         }
     }
+}
+
+/// Sends a reply.
+async fn say(wire: &Wire, body: Reply, listener: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let text = serde_json::to_vec(&Envelope { version: VERSION, body })?;
+    timeout(PATIENCE, wire.write(&text, listener)).await?
 }
 
 fn parse(line: &[u8]) -> Result<Request, Refusal> {

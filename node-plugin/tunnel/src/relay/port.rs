@@ -1,6 +1,7 @@
 //! One port: its listener, its connections and what became of them.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub(crate) struct Port {
     plant: Arc<Plant>,
     passport: Option<Passport>,
     failover: Mutex<Vec<Target>>,
-    acceptor: Mutex<Option<AbortHandle>>,
+    acceptor: Mutex<Option<Acceptor>>,
     connections: Mutex<Connections>,
     backoff: tokio::sync::Mutex<Backoff>,
     outcome: Mutex<Outcome>,
@@ -65,6 +66,12 @@ pub(crate) struct Port {
     failures: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Acceptor {
+    task: AbortHandle,
+    listener: Arc<TcpListener>,
 }
 
 #[derive(Debug, Default)]
@@ -131,21 +138,33 @@ impl Port {
 
     /// Serves the connections of `listener` until the port is closed.
     pub(crate) fn open(self: &Arc<Self>, listener: TcpListener) {
-        let task = tokio::spawn(accept(Arc::clone(self), listener)).abort_handle();
-        let earlier = lock(&self.acceptor).replace(task);
+        let listener = Arc::new(listener);
+        let accepting = accept(Arc::clone(self), Arc::clone(&listener));
+        let task = tokio::spawn(accepting).abort_handle();
+        let earlier = lock(&self.acceptor).replace(Acceptor { task, listener });
         if let Some(earlier) = earlier {
-            earlier.abort();
+            earlier.task.abort();
         }
     }
 
     /// Accepts no more, and resets the connections that are up.
     pub(crate) fn close(&self) {
         if let Some(acceptor) = lock(&self.acceptor).take() {
-            acceptor.abort();
+            acceptor.task.abort();
         }
         for connection in &self.connections().open {
             connection.task.abort();
         }
+    }
+
+    /// A copy of the listener; none if the port is not bound, or no descriptor is left.
+    pub(crate) fn listener(&self) -> Option<OwnedFd> {
+        let listener = lock(&self.acceptor).as_ref().map(|one| Arc::clone(&one.listener))?;
+        listener.as_fd().try_clone_to_owned().ok()
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        lock(&self.acceptor).is_some()
     }
 
     /// Replaces the targets that stand by; true if they are others than before.
@@ -163,7 +182,7 @@ impl Port {
     pub(crate) fn status(&self, used_by_kernel: bool) -> PortStatus {
         let flows: Vec<bool> =
             self.connections().open.iter().map(|one| one.flow.is_connected()).collect();
-        let state = if lock(&self.acceptor).is_none() {
+        let state = if !self.is_bound() {
             PortState::Unbound
         } else if flows.is_empty() {
             PortState::Idle
@@ -331,7 +350,7 @@ impl Port {
     }
 }
 
-async fn accept(port: Arc<Port>, listener: TcpListener) {
+async fn accept(port: Arc<Port>, listener: Arc<TcpListener>) {
     loop {
         match listener.accept().await {
             Ok((client, _loopback)) => match port.permit().await {

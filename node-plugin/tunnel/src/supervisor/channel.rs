@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::de::DeserializeOwned;
@@ -10,14 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::descriptor;
 
-const LONGEST: usize = 256;
+/// A message with the longest path.
+const LONGEST: usize = 8192;
 
 /// What the worker is told at its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FromSupervisor {
-    /// The control socket comes with this.
-    Control,
+    /// The control socket comes with this. It is bound at this path until the worker is ready for
+    /// clients, and moves it to where they look.
+    Control(PathBuf),
     /// The listener of the port comes with this.
     Port(u16),
     /// That was all.
@@ -35,6 +38,8 @@ pub(crate) enum ToSupervisor {
     Hold(u16),
     /// Close the copy of the port's listener.
     Drop(u16),
+    /// A successor serves everything. Close all copies, and start no worker any more.
+    Retired,
 }
 
 /// One end.

@@ -17,13 +17,15 @@ use super::channel::{FromSupervisor, Link, ToSupervisor};
 pub(super) struct Held {
     control: UnixListener,
     control_path: PathBuf,
+    control_new: PathBuf,
     control_inode: Option<u64>,
     listeners: BTreeMap<u16, OwnedFd>,
+    retired: bool,
 }
 
 impl Held {
-    /// Makes the control socket. It takes the place of an earlier instance's in one step, so a
-    /// client finds one of them at any time.
+    /// Makes the control socket, beside its place. The worker moves it there in one step, so that
+    /// clients find an earlier instance's or this one at any time.
     pub(super) fn with_control(path: &Path) -> io::Result<Self> {
         let new = path.with_extension(format!("{}.new", std::process::id()));
         match fs::remove_file(&new) {
@@ -37,13 +39,19 @@ impl Held {
         umask(usual);
         let control = control?;
         control.set_nonblocking(true)?;
-        fs::rename(&new, path)?;
         Ok(Self {
             control,
             control_path: path.to_owned(),
-            control_inode: inode(path).ok(),
+            control_inode: inode(&new).ok(),
+            control_new: new,
             listeners: BTreeMap::new(),
+            retired: false,
         })
+    }
+
+    /// Whether a successor has everything.
+    pub(super) const fn retired(&self) -> bool {
+        self.retired
     }
 
     pub(super) fn ports(&self) -> usize {
@@ -52,7 +60,8 @@ impl Held {
 
     /// Gives a worker copies of everything.
     pub(super) fn give(&self, link: &Link, restarts: u32) -> io::Result<()> {
-        link.send(&FromSupervisor::Control, Some(self.control.as_fd()))?;
+        let control = FromSupervisor::Control(self.control_new.clone());
+        link.send(&control, Some(self.control.as_fd()))?;
         for (port, listener) in &self.listeners {
             link.send(&FromSupervisor::Port(*port), Some(listener.as_fd()))?;
         }
@@ -70,6 +79,11 @@ impl Held {
                 self.listeners.remove(&port);
                 true
             }
+            Ok(Some((ToSupervisor::Retired, _))) => {
+                self.listeners.clear();
+                self.retired = true;
+                true
+            }
             Ok(Some((ToSupervisor::Hold(port), None))) => {
                 tracing::error!(port, "a listener did not arrive; too many descriptors are open");
                 true
@@ -84,6 +98,8 @@ impl Held {
 
     /// Removes the control socket at an orderly end, unless a successor's has taken its place.
     pub(super) fn remove_control(&self) {
+        // It is still there if no worker was ever ready.
+        let _ = fs::remove_file(&self.control_new);
         if inode(&self.control_path).is_ok_and(|found| Some(found) == self.control_inode) {
             // Whoever asks next is told that nobody listens, with or without the file.
             let _ = fs::remove_file(&self.control_path);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -65,6 +66,9 @@ pub enum EnsureError {
         /// What the system said.
         source: io::Error,
     },
+    /// The listener that came with the request is none of the wanted port.
+    #[error("the listener that came with the request is not one of the wanted port")]
+    Listener(#[source] io::Error),
     /// The supervisor does not take the listener.
     #[error("the supervisor does not take port {port}")]
     Hold {
@@ -84,7 +88,9 @@ pub enum EnsureError {
 impl EnsureError {
     pub(super) fn kind(&self) -> RefusalKind {
         match self {
-            Self::Identity(_) | Self::Passport(_) | Self::Elsewhere { .. } => RefusalKind::Invalid,
+            Self::Identity(_) | Self::Passport(_) | Self::Listener(_) | Self::Elsewhere { .. } => {
+                RefusalKind::Invalid
+            }
             Self::Connections { .. } | Self::Range { .. } => RefusalKind::Exhausted,
             Self::Taken { .. } => RefusalKind::Taken,
             Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
@@ -99,17 +105,22 @@ impl EnsureError {
 
 impl Service {
     /// Serves the identity; the port it has already stays.
-    pub(super) async fn ensure(&self, wanted: Ensure) -> Result<Ensured, EnsureError> {
+    pub(super) async fn ensure(
+        &self,
+        wanted: Ensure,
+        listener: Option<OwnedFd>,
+    ) -> Result<Ensured, EnsureError> {
+        let listener = listener.map(|listener| lent(listener, wanted.port)).transpose()?;
         wanted.identity.check().map_err(EnsureError::Identity)?;
         let mut ports = self.ports().await;
         let found = ports.values().find(|port| port.identity == wanted.identity).cloned();
         if let Some(port) = found {
-            return self.again(&ports, &port, wanted).await;
+            return self.again(&ports, &port, wanted, listener).await;
         }
         if ports.len() >= self.config.max_connections {
             return Err(EnsureError::Connections { ports: ports.len() });
         }
-        let (number, listener) = self.take(&ports, &wanted)?;
+        let (number, listener) = self.take(&ports, &wanted, listener)?;
         let plant = Arc::clone(&self.plant);
         let port = Port::new(plant, number, wanted.identity, wanted.failover);
         let port = Arc::new(port.map_err(EnsureError::Passport)?);
@@ -130,11 +141,17 @@ impl Service {
     async fn again(
         &self,
         ports: &Ports,
-        port: &Port,
+        port: &Arc<Port>,
         wanted: Ensure,
+        listener: Option<TcpListener>,
     ) -> Result<Ensured, EnsureError> {
         if let Some(number) = wanted.port.filter(|number| *number != port.number) {
             return Err(EnsureError::Elsewhere { has: port.number, wanted: number });
+        }
+        if let Some(listener) = listener.filter(|_| !port.is_bound()) {
+            self.hold(port.number, &listener)
+                .map_err(|source| EnsureError::Hold { port: port.number, source })?;
+            port.open(listener);
         }
         if port.stand_by(wanted.failover) {
             self.save(ports).await.map_err(EnsureError::State)?;
@@ -142,7 +159,12 @@ impl Service {
         Ok(Ensured { port: port.number, opened: false })
     }
 
-    fn take(&self, ports: &Ports, wanted: &Ensure) -> Result<(u16, TcpListener), EnsureError> {
+    fn take(
+        &self,
+        ports: &Ports,
+        wanted: &Ensure,
+        listener: Option<TcpListener>,
+    ) -> Result<(u16, TcpListener), EnsureError> {
         let bound = |port| {
             bind(port, self.plant.sockets).map_err(|source| EnsureError::Bind { port, source })
         };
@@ -152,7 +174,7 @@ impl Service {
                     port,
                     file_system: other.identity.file_system.clone(),
                 }),
-                None => Ok((port, bound(port)?)),
+                None => Ok((port, listener.map_or_else(|| bound(port), Ok)?)),
             };
         }
         let (first, end) = (self.config.first_port, self.config.end_port);
@@ -186,6 +208,18 @@ impl Service {
             })
             .collect()
     }
+}
+
+/// A listener that came with the request. A mount would hang on one that is not what it is said to
+/// be.
+fn lent(listener: OwnedFd, wanted: Option<u16>) -> Result<TcpListener, EnsureError> {
+    let listener = std::net::TcpListener::from(listener);
+    let address = listener.local_addr().map_err(EnsureError::Listener)?;
+    if !address.ip().is_loopback() || Some(address.port()) != wanted {
+        return Err(EnsureError::Listener(io::Error::from(io::ErrorKind::AddrNotAvailable)));
+    }
+    listener.set_nonblocking(true).map_err(EnsureError::Listener)?;
+    TcpListener::from_std(listener).map_err(EnsureError::Listener)
 }
 
 /// Every port of the range, beginning at a place that the identity determines: a mount that comes

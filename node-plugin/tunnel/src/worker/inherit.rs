@@ -1,9 +1,11 @@
 //! What a worker gets from the supervisor at its start.
 
+use std::fs;
 use std::io::{self, stdin};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::SigSet;
 
@@ -14,6 +16,8 @@ use crate::supervisor::{FromSupervisor, Link};
 pub(super) struct Inheritance {
     pub(super) link: Link,
     pub(super) control: UnixListener,
+    /// Where it is bound until clients shall find it.
+    pub(super) control_new: PathBuf,
     pub(super) listeners: Vec<(u16, TcpListener)>,
     pub(super) restarts: u32,
 }
@@ -26,7 +30,7 @@ impl Inheritance {
         let mut listeners = Vec::new();
         loop {
             match link.receive()?.ok_or(io::ErrorKind::UnexpectedEof)? {
-                (FromSupervisor::Control, socket) => control = socket,
+                (FromSupervisor::Control(path), socket) => control = socket.map(|one| (one, path)),
                 (FromSupervisor::Port(port), Some(socket)) => {
                     let listener = TcpListener::from(socket);
                     listener.set_nonblocking(true)?;
@@ -39,9 +43,9 @@ impl Inheritance {
                     );
                 }
                 (FromSupervisor::Begin { restarts }, _) => {
-                    let control = control.ok_or(io::ErrorKind::InvalidData)?;
+                    let (control, control_new) = control.ok_or(io::ErrorKind::InvalidData)?;
                     let control = UnixListener::from(control);
-                    return Ok(Self { link, control, listeners, restarts });
+                    return Ok(Self { link, control, control_new, listeners, restarts });
                 }
             }
         }
@@ -53,5 +57,13 @@ impl Inheritance {
 pub(super) fn unblock_signals() {
     if let Err(error) = SigSet::all().thread_unblock() {
         tracing::warn!(%error, "signals stay blocked; the worker ends by force only");
+    }
+}
+
+/// Lets clients find the control socket. An earlier worker may have done it.
+pub(super) fn activate(new: &Path, path: &Path) -> io::Result<()> {
+    match fs::rename(new, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
     }
 }

@@ -1,9 +1,10 @@
 //! The ports, and what may be asked about them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Config;
@@ -14,7 +15,7 @@ use crate::state::{Entry, StateError, StateFile};
 use crate::supervisor::{Link, ToSupervisor};
 
 /// The ports by number.
-pub(super) type Ports = BTreeMap<u16, Arc<Port>>;
+pub(crate) type Ports = BTreeMap<u16, Arc<Port>>;
 
 /// All that the worker serves.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Service {
     state: StateFile,
     supervisor: Link,
     restarts: u32,
+    retired: AtomicBool,
     ports: Mutex<Ports>,
 }
 
@@ -35,13 +37,19 @@ impl Service {
         supervisor: Link,
         restarts: u32,
     ) -> Self {
-        Self { config, plant, state, supervisor, restarts, ports: Mutex::default() }
+        let retired = AtomicBool::new(false);
+        Self { config, plant, state, supervisor, restarts, retired, ports: Mutex::default() }
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, request: Request) -> Reply {
-        match request {
-            Request::Ensure(ensure) => match self.ensure(*ensure).await {
+    pub(crate) async fn answer(
+        &self,
+        request: Request,
+        listener: Option<OwnedFd>,
+    ) -> (Reply, Option<OwnedFd>) {
+        let reply = match request {
+            Request::Lend { port } => return self.lend(port).await,
+            Request::Ensure(ensure) => match self.ensure(*ensure, listener).await {
                 Ok(ensured) => Reply::Ensured(ensured),
                 Err(error) => refused(error.kind(), &error),
             },
@@ -51,6 +59,37 @@ impl Service {
             },
             Request::List {} => Reply::Ports(self.list().await),
             Request::Health {} => Reply::Health(self.health().await),
+            Request::HandOver {} | Request::Taken {} => Reply::Refused(Refusal {
+                kind: RefusalKind::Invalid,
+                message: "a hand-over has its own order of messages".to_owned(),
+            }),
+        };
+        (reply, None)
+    }
+
+    async fn lend(&self, number: u16) -> (Reply, Option<OwnedFd>) {
+        let listener = self.ports().await.get(&number).and_then(|port| port.listener());
+        if listener.is_some() {
+            return (Reply::Lent { port: number }, listener);
+        }
+        let message = format!("port {number} is not served, so there is nothing to lend");
+        (Reply::Refused(Refusal { kind: RefusalKind::Invalid, message }), None)
+    }
+
+    /// Whether a successor has everything.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Lets go of everything: the successor serves it, from the same sockets. Connections are reset,
+    /// the clients connect again to the same port.
+    pub(crate) fn retire(&self, ports: &mut Ports) {
+        self.retired.store(true, Ordering::Release);
+        if let Err(error) = self.supervisor.send(&ToSupervisor::Retired, None) {
+            tracing::warn!(%error, "the supervisor does not know of the successor");
+        }
+        for port in std::mem::take(ports).into_values() {
+            port.close();
         }
     }
 
@@ -76,7 +115,8 @@ impl Service {
         }
     }
 
-    pub(super) async fn ports(&self) -> MutexGuard<'_, Ports> {
+    /// The ports; nobody opens or closes one while they are held.
+    pub(crate) async fn ports(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().await
     }
 
@@ -85,8 +125,7 @@ impl Service {
     }
 
     /// Lets the supervisor keep a listener before anything is done with it.
-    pub(super) fn hold(&self, port: u16, listener: &TcpListener) -> std::io::Result<()> {
-        use std::os::fd::AsFd;
+    pub(super) fn hold(&self, port: u16, listener: &impl AsFd) -> std::io::Result<()> {
         self.supervisor.send(&ToSupervisor::Hold(port), Some(listener.as_fd()))
     }
 

@@ -1,13 +1,15 @@
-//! Death of the worker and of the supervisor.
+//! Death of the worker and of the supervisor, and their replacement.
 
 use std::net::{Ipv4Addr, TcpStream as StdTcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use efs_tunnel::control::{ClientError, Ensure, RefusalKind};
 use tokio::time::{Instant, sleep};
 
-use crate::stand::{Stand, clear, connect, echo, echo_at_last, until};
+use crate::stand::{Stand, clear, connect, echo, echo_at_last, ensure, until};
 use crate::target::{Manner, Target};
 
 /// Connects without pause and counts the refusals until it is told to stop.
@@ -85,4 +87,69 @@ async fn a_port_that_was_closed_stays_closed_after_a_crash() {
     until("another worker", async || stand.health().await.pid != pid).await;
     assert_eq!(stand.health().await.ports, 0);
     assert!(tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_never_refuses_while_its_tunnel_is_replaced_three_times() {
+    let mut stand = Stand::start().await;
+    let target = Target::clear(Manner::Echo).await;
+    let port = stand.serve(clear(target.address)).await;
+    let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let knocking = std::thread::spawn({
+        let (stop, refused) = (Arc::clone(&stop), Arc::clone(&refused));
+        move || knock(port, &stop, &refused)
+    });
+    let writing = tokio::spawn({
+        let stop = Arc::clone(&stop);
+        async move {
+            let mut longest = Duration::ZERO;
+            while !stop.load(Ordering::Relaxed) {
+                let begin = Instant::now();
+                echo_at_last(port, "a record", Duration::from_secs(10)).await;
+                longest = longest.max(begin.elapsed());
+            }
+            longest
+        }
+    });
+    for _ in 0..3 {
+        stand.replace().await;
+        assert_eq!(stand.serve(clear(target.address)).await, port);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (knocks, longest) = (knocking.join().unwrap(), writing.await.unwrap());
+    println!("longest stall {longest:?}, {knocks} connections during three replacements");
+    assert_eq!(refused.load(Ordering::Relaxed), 0);
+    assert!(stand.client.release(port).await.unwrap());
+    let closed = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+    assert!(closed.is_err(), "no copy of the listener is left anywhere");
+}
+
+#[tokio::test]
+async fn a_lent_listener_outlives_the_loss_of_the_whole_tunnel() {
+    let mut stand = Stand::start().await;
+    let target = Target::clear(Manner::Echo).await;
+    let port = stand.serve(clear(target.address)).await;
+    let listener = stand.client.lend(port).await.unwrap();
+    stand.kill().await;
+    let mut stream = connect(port).await;
+    stand.start_again();
+    until("another tunnel answers", async || stand.client.health().await.is_ok()).await;
+    let health = stand.health().await;
+    assert!(!health.ready, "the port is ours still, so the tunnel cannot have it");
+    let again = Ensure { port: Some(port), ..ensure(clear(target.address)) };
+    stand.client.ensure_on(again, Some(listener.as_fd())).await.unwrap();
+    drop(listener);
+    echo(&mut stream, "waited in the backlog").await.unwrap();
+    assert!(stand.health().await.ready);
+}
+
+#[tokio::test]
+async fn a_listener_of_another_port_is_not_served() {
+    let stand = Stand::start().await;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let wrong = Ensure { port: Some(22_000), ..ensure(clear("127.0.0.1:1".parse().unwrap())) };
+    let answer = stand.client.ensure_on(wrong, Some(listener.as_fd())).await;
+    assert!(
+        matches!(answer, Err(ClientError::Refused(refusal)) if refusal.kind == RefusalKind::Invalid)
+    );
 }

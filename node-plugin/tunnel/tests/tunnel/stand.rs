@@ -42,16 +42,40 @@ impl Stand {
         stand
     }
 
-    /// Kills the supervisor, with it the worker, and starts another.
-    pub(crate) async fn restart(&mut self) {
-        let worker = self.health().await.pid;
+    /// Kills the supervisor, and with it the worker.
+    pub(crate) async fn kill(&mut self) {
+        let worker = format!("/proc/{}", self.health().await.pid);
         self.supervisor.kill().unwrap();
         self.supervisor.wait().unwrap();
+        until("the worker leaves", async || !std::path::Path::new(&worker).exists()).await;
+    }
+
+    pub(crate) fn start_again(&mut self) {
         self.supervisor = spawn(&self.folder, self.first_port);
+    }
+
+    /// Kills everything and starts it again.
+    pub(crate) async fn restart(&mut self) {
+        let worker = self.health().await.pid;
+        self.kill().await;
+        self.start_again();
         until("every port is bound by another worker", async || {
             self.client.health().await.is_ok_and(|health| health.ready && health.pid != worker)
         })
         .await;
+    }
+
+    /// Starts a successor, waits until it has taken over, and ends the first.
+    pub(crate) async fn replace(&mut self) {
+        let worker = self.health().await.pid;
+        let mut earlier =
+            std::mem::replace(&mut self.supervisor, spawn(&self.folder, self.first_port));
+        until("the successor answers", async || {
+            self.client.health().await.is_ok_and(|health| health.ready && health.pid != worker)
+        })
+        .await;
+        kill(Pid::from_raw(i32::try_from(earlier.id()).unwrap()), Signal::SIGTERM).unwrap();
+        assert!(earlier.wait().unwrap().success());
     }
 
     pub(crate) fn nfs_servers(&self) -> PathBuf {
