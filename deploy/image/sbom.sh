@@ -7,8 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 packages=$1 version=$2
 target=$(rustc -vV | sed -n 's/^host: //p')
 
-# Normal dependencies of the three programs only: what builds or tests them is not in the image.
-crates=$(cargo tree --locked --target "$target" --edges normal --prefix none --format '{p}|{l}' \
+# What the three programs are linked from: what runs only while they are built or tested is not in
+# the image.
+crates=$(cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}' \
   -p csi-controller -p csi-node -p efs-tunnel | sed 's/ ([^)]*)//g' | sort -u | grep -v '^$')
 
 jq -n --arg version "$version" --arg created "$(date -u +%FT%TZ)" \

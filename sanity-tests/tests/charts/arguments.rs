@@ -23,10 +23,9 @@ pub(crate) fn check(container: &Container) {
     }
     let program = container.commands().remove(0).remove(0);
     let efs_controller = csi_controller::args::Args::command();
-    if program == "/bin/efs-tunnel"
-        || container.args().first().is_some_and(|first| first == "efs")
-            && program == "/bin/csi-controller"
-            && efs_controller.find_subcommand("efs").is_none()
+    if container.args().first().is_some_and(|first| first == "efs")
+        && program == "/bin/csi-controller"
+        && efs_controller.find_subcommand("efs").is_none()
     {
         return;
     }
@@ -50,6 +49,7 @@ fn parse(command: &[String]) {
             let more = hook.then(|| "--node-name=node".to_owned());
             csi_node::args::Args::try_parse_from(command.iter().cloned().chain(more)).err()
         }
+        "/bin/efs-tunnel" => efs_tunnel::args::Args::try_parse_from(command).err(),
         other => panic!("{other} is not in the image"),
     };
     if let Some(error) = refused {
@@ -61,6 +61,7 @@ fn declared(program: &str) -> Vec<String> {
     let command = match program {
         "/bin/csi-controller" => csi_controller::args::Args::command(),
         "/bin/csi-node" => csi_node::args::Args::command(),
+        "/bin/efs-tunnel" => efs_tunnel::args::Args::command(),
         other => panic!("{other} is not in the image"),
     };
     let mut names = Vec::new();
