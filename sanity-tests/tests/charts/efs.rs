@@ -223,7 +223,7 @@ fn values_become_arguments() {
 }
 
 #[test]
-fn only_a_controller_that_deletes_directories_is_privileged() {
+fn no_container_of_the_controller_is_privileged() {
     if !has_helm() {
         return;
     }
@@ -236,12 +236,11 @@ fn only_a_controller_that_deletes_directories_is_privileged() {
             assert_eq!(container.at("/securityContext/privileged"), &Value::Null);
         }
     }
-    let deleting = render(&chart(), "{controller: {deleteAccessPointRootDir: true}}");
-    let pod = find(&deleting, "Deployment", "efs-csi-controller");
-    let names: Vec<String> =
-        pod.containers().iter().map(|container| container.name().to_owned()).collect();
-    assert_eq!(names, ["efs-plugin", "efs-tunnel", "csi-provisioner"]);
-    assert_eq!(pod.containers()[0].at("/securityContext/privileged"), true);
+    let values = "{controller: {deleteAccessPointRootDir: true}}";
+    let args = controller(values).args();
+    assert!(!args.iter().any(|one| one.contains("delete")), "{args:?}");
+    let notes = chart().notes(values, false).unwrap();
+    assert!(notes.contains("deleteAccessPointRootDir: no directory is deleted"), "{notes}");
 }
 
 #[test]
@@ -283,7 +282,7 @@ fn roles_can_be_put_into_the_pods_without_a_webhook() {
 }
 
 /// Values, and an object that they bring or change.
-const OTHERS: [(&str, &str, &str); 10] = [
+const OTHERS: [(&str, &str, &str); 9] = [
     (
         "{controller: {podDisruptionBudget: {enabled: true}}}",
         "PodDisruptionBudget",
@@ -299,16 +298,7 @@ const OTHERS: [(&str, &str, &str); 10] = [
         "ServiceMonitor",
         "efs-csi-controller",
     ),
-    (
-        "{controller: {fileSystemIdRefs: {enabled: true}}}",
-        "ClusterRole",
-        "efs-csi-filesystem-id-reader-role",
-    ),
-    (
-        "{networkPolicy: {enabled: true}, controller: {deleteAccessPointRootDir: true}}",
-        "NetworkPolicy",
-        "efs-csi-controller",
-    ),
+    ("{networkPolicy: {enabled: true}}", "NetworkPolicy", "efs-csi-controller"),
     ("{prometheusRule: {enabled: true}}", "PrometheusRule", "efs-csi-driver"),
     (
         "{storageClasses: [{name: efs-sc, mountOptions: [tls], parameters: {provisioningMode: efs-ap}}]}",

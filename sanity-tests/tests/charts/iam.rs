@@ -49,13 +49,9 @@ fn whatever_changes_something_is_bound_to_a_tag() {
 
 #[test]
 fn the_other_policies_are_policies() {
-    for file in [
-        "ebs-kms-key.json",
-        "efs-csi-node.json",
-        "efs-delete-directories.json",
-        "trust-irsa.json",
-        "trust-pod-identity.json",
-    ] {
+    for file in
+        ["ebs-kms-key.json", "efs-csi-node.json", "trust-irsa.json", "trust-pod-identity.json"]
+    {
         for statement in statements(file) {
             assert_eq!(statement["Effect"], "Allow", "{file}");
         }

@@ -13,6 +13,12 @@ missing then was removed with null.
 {{- $reused := ne (int (default 0 .Values.chartDefaults)) (int $defaults.chartDefaults) -}}
 {{- if $reused -}}
 {{- include "ebs.fill" (dict "into" .Values "from" $defaults) -}}
+{{- /* Charts of 2021 had one list of variables for each container. */ -}}
+{{- range list .Values.controller .Values.node -}}
+{{- if kindIs "map" .env -}}
+{{- $_ := set . "env" list -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set .Values "setup" (dict "reused" $reused "defaults" $defaults) -}}
 {{- include "ebs.security" (list .Values.controller "containerSecurityContext") -}}

@@ -22,9 +22,6 @@
     {{- end }}
     - {{ printf "--tags=%s" (join " " $tags) | quote }}
     {{- end }}
-    {{- if $controller.deleteAccessPointRootDir }}
-    - --delete-access-point-root-dir=true
-    {{- end }}
   {{- $aws := include "efs.awsEnv" (list . $annotations) | trim }}
   {{- if or $aws $controller.env }}
   env:
@@ -59,10 +56,6 @@
   volumeMounts:
     - name: socket-dir
       mountPath: /var/lib/csi/sockets/pluginproxy/
-    {{- if $controller.deleteAccessPointRootDir }}
-    - name: efs-state-dir
-      mountPath: /var/run/efs
-    {{- end }}
     {{- with include "efs.tokenMount" (list . $annotations) | trim }}
     {{- . | nindent 4 }}
     {{- end }}

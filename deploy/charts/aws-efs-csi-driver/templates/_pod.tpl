@@ -87,7 +87,7 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{/* Where the tunnel is told what to do; csi-node, and the controller that deletes directories, find it there. */}}
+{{/* Where the tunnel is told what to do; csi-node finds it there. */}}
 {{- define "efs.tunnelSocket" -}}
 /var/run/efs/tunnel.sock
 {{- end -}}

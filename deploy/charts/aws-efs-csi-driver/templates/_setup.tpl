@@ -62,23 +62,18 @@ strict one: by the list (map, key).
 
 {{/*
 Security of the controller's pod: what is empty, or is a default of the driver that this one
-replaces (root, privileged), becomes the strict one; but where directories are deleted, file
-systems are mounted, and that takes root and a privileged container.
+replaces (root, privileged), becomes the strict one. This controller mounts nothing.
 */}}
 {{- define "efs.controllerSecurity" -}}
 {{- $controller := .Values.controller -}}
 {{- $root := dict "runAsNonRoot" false "runAsUser" 0 "runAsGroup" 0 "fsGroup" 0 -}}
 {{- $user := dict "runAsNonRoot" true "runAsUser" 1000 "runAsGroup" 1000 "fsGroup" 1000 -}}
 {{- $pod := $controller.securityContext | default dict | toJson -}}
-{{- if or (eq $pod "{}") (eq ($pod | fromJson | toJson) ($root | toJson | fromJson | toJson)) -}}
-{{- $_ := set $controller "securityContext" (ternary $root $user (eq (toString $controller.deleteAccessPointRootDir) "true")) -}}
+{{- if or (eq $pod "{}") (eq $pod ($root | toJson)) -}}
+{{- $_ := set $controller "securityContext" $user -}}
 {{- end -}}
 {{- if eq ($controller.containerSecurityContext | default dict | toJson) (dict "privileged" true | toJson) -}}
 {{- $_ := set $controller "containerSecurityContext" dict -}}
 {{- end -}}
-{{- if and $controller.deleteAccessPointRootDir (not $controller.containerSecurityContext) -}}
-{{- $_ := set $controller "containerSecurityContext" (dict "privileged" true "readOnlyRootFilesystem" true) -}}
-{{- else -}}
 {{- include "efs.security" (list $controller "containerSecurityContext") -}}
-{{- end -}}
 {{- end -}}
