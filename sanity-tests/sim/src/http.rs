@@ -8,6 +8,8 @@ mod ec2;
 mod efs;
 mod form;
 mod imds;
+mod pod_identity;
+mod session;
 mod shape;
 pub(crate) mod sigv4;
 mod sts;

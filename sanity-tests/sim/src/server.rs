@@ -170,7 +170,7 @@ async fn listen(
     for bound in &args.imds {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.value));
         let (listener, endpoint) = bind(address).await?;
-        let service = Imds::new(app.sim().clone(), app.region(), bound.instance.clone());
+        let service = Imds::new(app, bound.instance.clone());
         servers.spawn(service.serve(listener));
         imds.insert(bound.instance.to_string(), endpoint);
     }

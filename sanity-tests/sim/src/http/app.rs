@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::credentials::{Credential, Credentials};
 use super::web_identity::{Issuer, Issuers};
-use super::{Answer, Call, Handler, admin, efs, plain, serve, serve_unix, sigv4};
+use super::{Answer, Call, Handler, admin, efs, plain, pod_identity, serve, serve_unix, sigv4};
 use crate::sim::{CallFailure, Sim};
 use crate::targets::Registry;
 use crate::world::AwsError;
@@ -157,6 +157,9 @@ impl Handler for App {
     async fn answer(&self, call: Call) -> Answer {
         if call.uri().path().starts_with(admin::PREFIX) {
             return Some(admin::answer(self, &call));
+        }
+        if call.uri().path() == pod_identity::PATH {
+            return Some(pod_identity::answer(self, &call));
         }
         if call.uri().path().starts_with(efs::PREFIX) {
             return self.timed(self.efs(&call)).await;

@@ -9,35 +9,41 @@ use std::time::Duration;
 use csi_core::InstanceId;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use super::credentials::Credential;
 use super::shape::ACCOUNT;
-use super::{Answer, Call, Handler, body, plain, serve};
-use crate::sim::Sim;
+use super::{Answer, App, Call, Handler, body, plain, serve, session};
 use crate::world::InstanceRecord;
 
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aws-ec2-metadata-token";
 /// Six hours.
 const TTL_MOST: u64 = 21_600;
+/// How long a role's sessions last.
+const SECONDS: u32 = 21_600;
+/// Seconds before its end at which a session is no longer handed out.
+const RENEWED: i64 = 300;
 
 /// The metadata service of one instance.
 #[derive(Debug)]
 pub struct Imds {
-    sim: Sim,
-    region: String,
+    app: App,
     instance: InstanceId,
     /// Until when each token is good.
     tokens: Mutex<BTreeMap<String, Instant>>,
+    /// The session that is handed out until it is nearly over.
+    session: Mutex<Option<Credential>>,
 }
 
 impl Imds {
     /// The service that `instance` sees.
     #[must_use]
-    pub fn new(sim: Sim, region: &str, instance: InstanceId) -> Self {
-        Self { sim, region: region.to_owned(), instance, tokens: Mutex::default() }
+    pub fn new(app: &App, instance: InstanceId) -> Self {
+        Self { app: app.clone(), instance, tokens: Mutex::default(), session: Mutex::default() }
     }
 
     /// Answers connections until the listener fails.
@@ -54,7 +60,7 @@ impl Imds {
         let Some(ttl) = ttl.filter(|ttl| (1..=TTL_MOST).contains(ttl)) else {
             return plain(StatusCode::BAD_REQUEST, "Bad Request");
         };
-        let token = self.sim.with(|world, _| world.request_id());
+        let token = self.app.sim().with(|world, _| world.request_id());
         let until = Instant::now() + Duration::from_secs(ttl);
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), until);
         let mut response = plain(StatusCode::OK, &token);
@@ -69,12 +75,36 @@ impl Imds {
     }
 
     fn tree(&self) -> Option<BTreeMap<String, String>> {
-        let (record, zone_id) = self.sim.with(|world, _| {
+        let (record, zone_id) = self.app.sim().with(|world, _| {
             let record = world.instance(&self.instance)?.clone();
             let zone = world.zones().into_iter().find(|zone| zone.name == record.zone);
             Some((record, zone.map(|zone| zone.id).unwrap_or_default()))
         })?;
-        Some(tree(&record, &zone_id, &self.region))
+        let mut tree = tree(&record, &zone_id, self.app.region());
+        if let Some(role) = record.role
+            && let Some((name, credential)) = self.session(&role)
+        {
+            let path = format!("meta-data/iam/security-credentials/{name}");
+            tree.insert(path, format!("{:#}", session::document(&credential)));
+        }
+        Some(tree)
+    }
+
+    /// The role's name and a session of it.
+    fn session(&self, role: &str) -> Option<(String, Credential)> {
+        let mut last = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let soon = Timestamp::now().as_second() + RENEWED;
+        let held = last.take().filter(|known| known.expires.is_some_and(|end| end > soon));
+        let (name, credential) = self.app.sim().with(|world, _| {
+            let role = world.role(role)?.clone();
+            let begin =
+                |world| session::begin(&self.app, world, &role, self.instance.as_str(), SECONDS);
+            let credential = held.unwrap_or_else(|| begin(world));
+            Some((role.name().to_owned(), credential))
+        })?;
+        *last = Some(credential.clone());
+        drop(last);
+        Some((name, credential))
     }
 
     fn read(&self, path: &str) -> Option<String> {

@@ -94,8 +94,14 @@ impl Claims {
 }
 
 impl App {
-    /// Verifies a token's issuer, signature, times and audience.
-    pub(super) fn verify_token(&self, token: &str, now: Timestamp) -> Result<Claims, AwsError> {
+    /// Verifies a token's issuer, signature, times and audience: one of the issuer's, unless
+    /// another is wanted.
+    pub(super) fn verify_token(
+        &self,
+        token: &str,
+        now: Timestamp,
+        audience: Option<&str>,
+    ) -> Result<Claims, AwsError> {
         let parts: Vec<&str> = token.split('.').collect();
         let [head, body, signature] = parts.as_slice() else {
             return Err(wrong("The ID Token provided is not a valid JWT"));
@@ -119,7 +125,11 @@ impl App {
         if claims.not_before.is_some_and(|begin| begin > now) {
             return Err(wrong("The token is not valid yet"));
         }
-        if !claims.audiences().iter().any(|one| issuer.audiences.contains(one)) {
+        let fits = |one: &String| match audience {
+            Some(wanted) => one == wanted,
+            None => issuer.audiences.contains(one),
+        };
+        if !claims.audiences().iter().any(fits) {
             return Err(wrong("Incorrect token audience"));
         }
         Ok(claims)

@@ -61,6 +61,9 @@ pub struct InstanceSeed {
     /// Whether it has a root volume at `/dev/xvda`; true if absent.
     #[serde(default = "yes")]
     pub root: bool,
+    /// ARN of the role whose sessions its metadata service hands out.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 fn running() -> String {
@@ -87,6 +90,7 @@ impl InstanceSeed {
             max_attachments: None,
             network_interfaces: one(),
             root: yes(),
+            role: None,
         }
     }
 }
@@ -108,6 +112,8 @@ pub struct InstanceRecord {
     pub network_interfaces: u32,
     /// Its root volume.
     pub root: Option<VolumeId>,
+    /// ARN of its role.
+    pub role: Option<String>,
     /// Device names that its metadata service lists: those attached when it booted, root first.
     pub boot_devices: Vec<String>,
     /// Its tags.
@@ -227,6 +233,7 @@ impl World {
             max_attachments: seed.max_attachments.unwrap_or(by_type),
             network_interfaces: seed.network_interfaces,
             root: known.as_ref().and_then(|known| known.root.clone()),
+            role: seed.role.clone(),
             boot_devices: known.as_ref().map(|k| k.boot_devices.clone()).unwrap_or_default(),
             tags: known.as_ref().map(|known| known.tags.clone()).unwrap_or_default(),
         };

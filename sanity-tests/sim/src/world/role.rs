@@ -26,6 +26,12 @@ pub struct RoleSeed {
 }
 
 impl RoleSeed {
+    /// Its name, without its path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+
     /// A role with sessions of an hour.
     #[must_use]
     pub fn new(arn: &str, trusts: Vec<Trust>) -> Self {
@@ -57,6 +63,13 @@ pub enum Trust {
         #[serde(default = "sts_audience")]
         audience: String,
     },
+    /// EKS Pod Identity: the role is associated with these service accounts.
+    Pod {
+        /// The issuer of the cluster's tokens.
+        issuer: String,
+        /// `sub`: these; `*` at the end stands for anything.
+        subjects: Vec<String>,
+    },
 }
 
 fn sts_audience() -> String {
@@ -80,6 +93,13 @@ pub enum Caller<'a> {
         /// `aud`.
         audiences: &'a [String],
     },
+    /// The holder of a verified token for Pod Identity.
+    Pod {
+        /// `iss`.
+        issuer: &'a str,
+        /// `sub`.
+        subject: &'a str,
+    },
 }
 
 /// All roles by ARN.
@@ -91,6 +111,18 @@ impl World {
         self.roles.insert(role.arn.clone(), role);
     }
 
+    /// The role that is there for a caller who does not name one.
+    pub fn role_of(&self, caller: &Caller<'_>) -> Result<RoleSeed, AwsError> {
+        let role = self.roles.values().find(|role| role.trusts.iter().any(|t| t.holds(caller)));
+        role.map_or_else(|| self.assume("", caller), |role| Ok(role.clone()))
+    }
+
+    /// A role, if it exists.
+    #[must_use]
+    pub fn role(&self, arn: &str) -> Option<&RoleSeed> {
+        self.roles.get(arn)
+    }
+
     /// Whether a role may be assumed by a caller: the role. One that does not exist is refused
     /// like one that does not trust the caller, as STS does.
     pub fn assume(&self, arn: &str, caller: &Caller<'_>) -> Result<RoleSeed, AwsError> {
@@ -100,6 +132,7 @@ impl World {
             let action = match caller {
                 Caller::Signed { .. } => "sts:AssumeRole",
                 Caller::WebIdentity { .. } => "sts:AssumeRoleWithWebIdentity",
+                Caller::Pod { .. } => "eks-auth:AssumeRoleForPodIdentity",
             };
             AwsError::new("AccessDenied", format!("Not authorized to perform {action}"))
         })
@@ -115,16 +148,20 @@ impl Trust {
             (
                 Self::WebIdentity { issuer, subjects, audience },
                 Caller::WebIdentity { issuer: from, subject, audiences },
-            ) => {
-                let fits = |pattern: &String| match pattern.strip_suffix('*') {
-                    Some(prefix) => subject.starts_with(prefix),
-                    None => pattern == subject,
-                };
-                issuer == from && subjects.iter().any(fits) && audiences.contains(audience)
+            ) => issuer == from && lists(subjects, subject) && audiences.contains(audience),
+            (Self::Pod { issuer, subjects }, Caller::Pod { issuer: from, subject }) => {
+                issuer == from && lists(subjects, subject)
             }
             _ => false,
         }
     }
+}
+
+fn lists(patterns: &[String], subject: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => subject.starts_with(prefix),
+        None => pattern == subject,
+    })
 }
 
 #[cfg(test)]

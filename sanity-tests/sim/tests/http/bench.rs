@@ -77,7 +77,7 @@ impl Bench {
         let mut servers = JoinSet::new();
         let imds = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let imds_host = imds.local_addr().unwrap().to_string();
-        servers.spawn(Imds::new(app.sim().clone(), "us-east-1", node.clone()).serve(imds));
+        servers.spawn(Imds::new(&app, node.clone()).serve(imds));
         let sim = app.sim().clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -90,6 +90,13 @@ impl Bench {
             node: node.to_string(),
             _servers: servers,
         }
+    }
+
+    /// Asks the agent of EKS Pod Identity.
+    pub(crate) async fn pod_identity(&self, token: &str) -> (StatusCode, String) {
+        let uri = format!("http://{}/v1/credentials", self.caller.host);
+        let request = Request::get(uri).header("authorization", token).body(Full::default());
+        self.send(request.unwrap()).await.unwrap()
     }
 
     /// Asks the metadata service.

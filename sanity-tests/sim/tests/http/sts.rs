@@ -4,13 +4,14 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use csi_sim::http::web_identity::{Issuer, Key, KeySet};
+use csi_sim::world::InstanceSeed;
 use csi_sim::world::role::{RoleSeed, Trust};
 use data_encoding::BASE64URL_NOPAD;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Signer, element};
+use super::bench::{Bench, Signer, ZONE, element};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/efs-csi";
 const ISSUER: &str = "https://127.0.0.1:6443";
@@ -139,6 +140,52 @@ async fn each_broken_link_of_the_chain_has_its_own_code() {
     assert_eq!(code(&issuer).await, "InvalidIdentityToken");
     let stranger = with(|claims| claims["sub"] = json!("system:serviceaccount:default:default"));
     assert_eq!(code(&stranger).await, "AccessDenied");
+}
+
+#[tokio::test]
+async fn pod_identity_and_an_instances_metadata_hand_out_sessions() {
+    let keys = Signs::new();
+    let bench = Bench::start().await;
+    bench.admin.set_issuer(&keys.issuer()).await.unwrap();
+    let trust = Trust::Pod { issuer: ISSUER.to_owned(), subjects: vec![SUBJECT.to_owned()] };
+    bench.admin.set_role(&RoleSeed::new(ROLE, vec![trust])).await.unwrap();
+    let for_pods = |claims: &mut Value| claims["aud"] = json!(["pods.eks.amazonaws.com"]);
+    let (status, text) = bench.pod_identity(&keys.token(&claims(for_pods))).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert!(is_heard(&bench, &text).await, "{text}");
+    let (status, _) = bench.pod_identity(&keys.token(&claims(|_| ()))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "a token for STS");
+
+    let node = InstanceSeed {
+        id: Some(bench.node.clone()),
+        role: Some(ROLE.to_owned()),
+        ..InstanceSeed::new("m5.large", ZONE)
+    };
+    bench.sim.with(|world, now| world.set_instance(&node, now)).unwrap();
+    let ttl = ("x-aws-ec2-metadata-token-ttl-seconds", "60");
+    let (_, token) = bench.metadata(Method::PUT, "/latest/api/token", ttl).await;
+    let path = "/latest/meta-data/iam/security-credentials/";
+    let header = ("x-aws-ec2-metadata-token", token.as_str());
+    let (_, name) = bench.metadata(Method::GET, path, header).await;
+    assert_eq!(name, "efs-csi");
+    let (_, text) = bench.metadata(Method::GET, &format!("{path}{name}"), header).await;
+    assert!(is_heard(&bench, &text).await, "{text}");
+    let (_, again) = bench.metadata(Method::GET, &format!("{path}{name}"), header).await;
+    let key = |text: &str| serde_json::from_str::<Value>(text).unwrap()["AccessKeyId"].clone();
+    assert_eq!(key(&again), key(&text));
+}
+
+/// Whether EFS hears the holder of the session in a credentials document.
+async fn is_heard(bench: &Bench, document: &str) -> bool {
+    let document: Value = serde_json::from_str(document).unwrap();
+    let text = |name: &str| document[name].as_str().unwrap().to_owned();
+    let signer = Signer {
+        access_key: text("AccessKeyId"),
+        secret: text("SecretAccessKey"),
+        token: Some(text("Token")),
+        ..Signer::default()
+    };
+    bench.efs(Method::GET, "file-systems", "", &signer).await.0 == StatusCode::OK
 }
 
 #[tokio::test]
