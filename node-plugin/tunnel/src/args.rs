@@ -55,6 +55,10 @@ pub struct ServeArgs {
     #[arg(long, default_value = "/var/run/efs", value_name = "PATH")]
     pub state_dir: PathBuf,
 
+    /// Folder of the kubelet; live mounts below it that efs-utils made are adopted
+    #[arg(long, default_value = "/var/lib/kubelet", value_name = "PATH")]
+    pub kubelet_dir: PathBuf,
+
     /// Folder of the node's RSA key, privateKey.pem
     #[arg(long, default_value = "/etc/amazon/efs", value_name = "PATH")]
     pub key_dir: PathBuf,
@@ -120,6 +124,7 @@ impl ServeArgs {
         worker::Config {
             control_socket: self.socket.control_socket,
             state_folder: self.state_dir,
+            kubelet_folder: self.kubelet_dir,
             key_folder: self.key_dir,
             first_port: self.port_range_lower_bound,
             end_port: self.port_range_upper_bound,

@@ -20,6 +20,7 @@ mod state;
 pub mod supervisor;
 pub mod telemetry;
 mod tls;
+pub mod upstream;
 pub mod worker;
 
 pub use identity::Identity;

@@ -30,9 +30,10 @@ use crate::key::{KeyError, NodeKey};
 use crate::memory;
 use crate::passport::Issuer;
 use crate::relay::{Plant, Sockets};
-use crate::state::{StateError, StateFile};
+use crate::state::{Entry, StateError, StateFile};
 use crate::supervisor::{FromSupervisor, Link};
 use crate::tls::Library;
+use crate::{kernel, upstream};
 use inherit::Inheritance;
 use succeed::Predecessor;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// Folder of the state on disk; upstream's state files are there too.
     pub state_folder: PathBuf,
+    /// The kubelet's folder; only mounts below it are adopted.
+    pub kubelet_folder: PathBuf,
     /// Folder of the node's key.
     pub key_folder: PathBuf,
     /// First port.
@@ -124,6 +127,7 @@ async fn serve(config: Config, inheritance: Inheritance) -> Result<(), WorkerErr
         // It knows what the file says, and what was not written yet.
         entries = predecessor.entries.clone();
     }
+    adopt(&config, &mut entries);
     let sockets = Sockets { buffer: config.socket_buffer, silence: config.silence };
     let plant = Plant::new(Arc::new(issuer), sockets, config.max_connections);
     let control_path = config.control_socket.clone();
@@ -143,6 +147,23 @@ async fn serve(config: Config, inheritance: Inheritance) -> Result<(), WorkerErr
     controlling.abort();
     rebinding.abort();
     ended
+}
+
+/// Adds the live mounts of efs-utils. A port that its proxy still has is taken when it leaves.
+fn adopt(config: &Config, entries: &mut Vec<Entry>) {
+    let used = match kernel::ports_in_use(&config.nfs_servers) {
+        Ok(used) => used,
+        Err(error) => {
+            tracing::error!(%error, "live mounts of efs-utils are not looked for");
+            return;
+        }
+    };
+    for entry in upstream::live(&config.state_folder, &config.kubelet_folder, &used) {
+        if entries.iter().all(|known| known.port != entry.port) {
+            tracing::info!(port = entry.port, file_system = %entry.identity.file_system, "adopted");
+            entries.push(entry);
+        }
+    }
 }
 
 fn issuer(config: &Config) -> Result<Issuer, WorkerError> {

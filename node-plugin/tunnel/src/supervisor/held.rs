@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use nix::sys::stat::{Mode, umask};
 
 use super::channel::{FromSupervisor, Link, ToSupervisor};
@@ -27,12 +28,13 @@ impl Held {
     /// Makes the control socket, beside its place. The worker moves it there in one step, so that
     /// clients find an earlier instance's or this one at any time.
     pub(super) fn with_control(path: &Path) -> io::Result<Self> {
-        let new = path.with_extension(format!("{}.new", std::process::id()));
+        let new = path.with_extension(format!("{}.new", Timestamp::now().as_nanosecond()));
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        // The socket must not be open to others even for the moment before a chmod.
+        // Two supervisors have the same process id, each in its own container: the time tells them
+        // apart. The socket must not be open to others even for the moment before a chmod.
         let usual = umask(Mode::from_bits_truncate(0o177));
         let control = fs::create_dir_all(path.parent().unwrap_or(path))
             .and_then(|()| UnixListener::bind(&new));

@@ -15,6 +15,7 @@ use crate::identity::{FileSystemId, Identity, InvalidIdentity};
 use crate::passport::PassportError;
 use crate::relay::{Port, bind};
 use crate::state::StateError;
+use crate::upstream;
 
 /// Why an identity is not served.
 #[derive(Debug, thiserror::Error)]
@@ -199,14 +200,7 @@ impl Service {
         let Ok(files) = fs::read_dir(&self.config.state_folder) else {
             return BTreeSet::new();
         };
-        files
-            .flatten()
-            .filter_map(|file| {
-                let name = file.file_name();
-                let (_, port) = name.to_str()?.rsplit_once('.')?;
-                port.parse().ok()
-            })
-            .collect()
+        files.flatten().filter_map(|file| upstream::port(file.file_name().to_str()?)).collect()
     }
 }
 

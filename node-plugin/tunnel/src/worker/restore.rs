@@ -43,6 +43,11 @@ impl Service {
             }
             ports.insert(number, port);
         }
+        // What was adopted is in the record from now on.
+        if let Err(error) = self.save(&ports).await {
+            let error = crate::chain(&error);
+            tracing::warn!(%error, "the ports are not recorded");
+        }
         drop(ports);
         // A crash came between the supervisor's copy and the record: nobody was told of the port.
         for port in held.into_keys() {

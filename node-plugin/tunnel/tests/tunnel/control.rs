@@ -6,7 +6,7 @@ use efs_tunnel::control::{ClientError, Ensure, RefusalKind};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::stand::{Stand, clear, connect, echo, ensure};
+use crate::stand::{Stand, clear, connect, echo, ensure, until_closed};
 use crate::target::{Manner, Target};
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> RefusalKind {
@@ -45,8 +45,7 @@ async fn a_port_that_the_kernel_uses_is_not_closed() {
     assert!(stand.client.release(port).await.unwrap());
     assert!(!stand.client.release(port).await.unwrap(), "it may be repeated");
     assert!(echo(&mut stream, "no more").await.is_err());
-    let refused = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
-    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    until_closed(port).await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use efs_tunnel::control::{ClientError, Ensure, RefusalKind};
 use tokio::time::{Instant, sleep};
 
-use crate::stand::{Stand, clear, connect, echo, echo_at_last, ensure, until};
+use crate::stand::{Stand, clear, connect, echo, echo_at_last, ensure, until, until_closed};
 use crate::target::{Manner, Target};
 
 /// Connects without pause and counts the refusals until it is told to stop.
@@ -86,7 +86,7 @@ async fn a_port_that_was_closed_stays_closed_after_a_crash() {
     let pid = stand.kill_worker().await;
     until("another worker", async || stand.health().await.pid != pid).await;
     assert_eq!(stand.health().await.ports, 0);
-    assert!(tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
+    until_closed(port).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,8 +120,7 @@ async fn a_port_never_refuses_while_its_tunnel_is_replaced_three_times() {
     println!("longest stall {longest:?}, {knocks} connections during three replacements");
     assert_eq!(refused.load(Ordering::Relaxed), 0);
     assert!(stand.client.release(port).await.unwrap());
-    let closed = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
-    assert!(closed.is_err(), "no copy of the listener is left anywhere");
+    until_closed(port).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on ends; helpers outside of test functions are not recognised"
 )]
 
+mod adopt;
 mod control;
 mod crash;
 mod loss;

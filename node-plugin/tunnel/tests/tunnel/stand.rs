@@ -31,7 +31,11 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// In a folder that holds something already.
+    pub(crate) async fn start_in(folder: TempDir) -> Self {
         let first_port = NEXT.fetch_add(PORTS, Ordering::Relaxed);
         let supervisor = spawn(&folder, first_port);
         let client = Client::new(folder.path().join("run/tunnel.sock"));
@@ -124,6 +128,8 @@ fn spawn(folder: &TempDir, first_port: u16) -> Child {
         .arg(path("run/tunnel.sock"))
         .arg("--state-dir")
         .arg(path("run"))
+        .arg("--kubelet-dir")
+        .arg(path("kubelet"))
         .arg("--key-dir")
         .arg(path("key"))
         .arg("--nfs-servers")
@@ -191,6 +197,16 @@ pub(crate) async fn echo_at_last(port: u16, text: &str, patience: Duration) {
         }
     };
     timeout(patience, trying).await.expect("no echo in time");
+}
+
+/// Waits until nobody holds a listener of the port any more.
+pub(crate) async fn until_closed(port: u16) {
+    until("the port refuses", async || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
+    .await;
 }
 
 /// Waits for a state, with a limit.
