@@ -1,5 +1,6 @@
 //! The world as the port [`Efs`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,8 +156,14 @@ impl Efs for SimEfs {
                 state: state(target.state),
                 zone: Zone(target.zone),
                 zone_id,
-                ipv4: Some(target.address),
-                ipv6: None,
+                ipv4: match target.address {
+                    IpAddr::V4(address) => Some(address),
+                    IpAddr::V6(_) => None,
+                },
+                ipv6: match target.address {
+                    IpAddr::V4(_) => None,
+                    IpAddr::V6(address) => Some(address),
+                },
             })
         });
         shown.collect()

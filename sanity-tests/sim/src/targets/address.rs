@@ -1,6 +1,6 @@
 //! Addresses that the machine lacks, put on an interface for as long as this process lives.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::Child;
 
 use super::TargetError;
@@ -25,9 +25,9 @@ impl Addresses {
         Self { interface, guards: Vec::new() }
     }
 
-    /// Adds one. It is reached from this network namespace only: `/32`, and nothing routes to it.
-    pub(super) fn add(&mut self, address: Ipv4Addr) -> Result<(), TargetError> {
-        let address = format!("{address}/32");
+    /// Adds one. It is reached from this network namespace only, as nothing routes to it.
+    pub(super) fn add(&mut self, address: IpAddr) -> Result<(), TargetError> {
+        let address = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
         let guard = start_script(REMOVE, &[&address, &self.interface]);
         let guard = guard.map_err(TargetError::Address)?;
         self.guards.push(guard);

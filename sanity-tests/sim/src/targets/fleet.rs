@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,9 +40,9 @@ pub struct Fleet {
     servers: Arc<Servers>,
     port: u16,
     addresses: Option<Addresses>,
-    running: BTreeMap<(String, Ipv4Addr), MountTarget>,
+    running: BTreeMap<(String, IpAddr), MountTarget>,
     /// What failed last, so that it is logged once.
-    failing: BTreeMap<(String, Ipv4Addr), String>,
+    failing: BTreeMap<(String, IpAddr), String>,
     cleaner: Cleaner,
 }
 
@@ -103,7 +103,7 @@ impl Fleet {
     }
 
     /// The mount targets that should run.
-    fn wanted(&self) -> Vec<(String, Ipv4Addr)> {
+    fn wanted(&self) -> Vec<(String, IpAddr)> {
         self.app.sim().with(|world, _| {
             let live = world.mount_targets().filter(|target| target.state == LifeCycle::Available);
             live.map(|target| (target.file_system.clone(), target.address)).collect()
@@ -137,7 +137,7 @@ impl Fleet {
     async fn open(
         &mut self,
         file_system: &str,
-        address: Ipv4Addr,
+        address: IpAddr,
     ) -> Result<MountTarget, TargetError> {
         let config = || TargetConfig {
             address: SocketAddr::from((address, self.port)),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
@@ -39,6 +39,8 @@ struct Slot {
 #[derive(Debug)]
 struct Running {
     ganesha: Ganesha,
+    /// Device and inode of the directory that it shows.
+    directory: (u64, u64),
     used: Instant,
 }
 
@@ -84,7 +86,12 @@ impl Servers {
         let export = Export::of(client, &self.data(file_system)?)?;
         let slot = self.slot(&export);
         let mut server = slot.server.lock().await;
-        if server.as_mut().is_some_and(|running| !running.ganesha.is_alive()) {
+        let directory = identity(&export.path)?;
+        // A directory of the same path may be another one: deleted, and made again for a new
+        // access point. A server goes on with the one that it started with.
+        let is_right =
+            |running: &mut Running| running.ganesha.is_alive() && running.directory == directory;
+        if !server.as_mut().is_some_and(is_right) {
             *server = None;
         }
         let running = if let Some(running) = server.take() {
@@ -92,7 +99,7 @@ impl Servers {
         } else {
             let folder = self.folder.join(format!(".server-{}", slot.number));
             let ganesha = Ganesha::start(&export, &folder).await?;
-            Running { ganesha, used: Instant::now() }
+            Running { ganesha, directory, used: Instant::now() }
         };
         let address = running.ganesha.address;
         *server = Some(running);
@@ -134,6 +141,12 @@ impl Servers {
             }
         }
     }
+}
+
+fn identity(path: &Path) -> Result<(u64, u64), TargetError> {
+    let found =
+        fs::metadata(path).map_err(|source| TargetError::File { path: path.to_owned(), source })?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Stops servers that nobody needs any more.

@@ -8,7 +8,7 @@ mod rules;
 mod seed;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use csi_core::ebs::Tags;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::lagged::Lagged;
 use super::{AwsError, Millis};
 
 pub use policy::{Access, FileSystemPolicy};
-pub use seed::{FileSystemSeed, MountTargetSeed};
+pub use seed::{AccessPointSeed, FileSystemSeed, MountTargetSeed};
 
 /// Where an object of EFS's is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ pub struct MountTargetRecord {
     /// Its zone.
     pub zone: String,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its state.
     pub state: LifeCycle,
 }

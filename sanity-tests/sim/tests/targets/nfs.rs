@@ -49,6 +49,12 @@ async fn an_access_points_server_starts_at_the_first_connection_and_makes_its_ro
     assert_eq!(servers.running().await, 2);
     let root = std::fs::metadata(servers.data(FS).unwrap().join("base/b")).unwrap();
     assert_eq!((root.uid(), root.gid(), root.mode() & 0o7777), (1_001, 1_001, 0o700));
+    // The directory is deleted and made again, for whoever mounts next.
+    std::fs::remove_dir(servers.data(FS).unwrap().join("base/b")).unwrap();
+    let mut again = bench.connect(&wishes[1]).await.unwrap();
+    assert!(timeout(PATIENCE, is_nfs(&mut again)).await.unwrap());
+    assert!(servers.data(FS).unwrap().join("base/b").exists());
+    assert_eq!(servers.running().await, 2);
     let mut whole = bench.connect(&Wish::default()).await.unwrap();
     assert!(timeout(PATIENCE, is_nfs(&mut whole)).await.unwrap());
     assert_eq!(servers.running().await, 3);

@@ -1,7 +1,7 @@
 //! EFS's part of the dump.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use csi_core::ebs::Tags;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct MountTargetDump {
     /// Its zone.
     pub zone: String,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// An access point.

@@ -6,6 +6,21 @@ use super::{
     AccessPointRecord, CreateAccessPoint, LifeCycle, no_access_point, no_file_system, rules,
 };
 
+impl CreateAccessPoint {
+    pub(super) fn record(&self, id: &str, state: LifeCycle, created: Millis) -> AccessPointRecord {
+        AccessPointRecord {
+            id: id.to_owned(),
+            client_token: self.client_token.clone(),
+            file_system: self.file_system.clone(),
+            posix_user: self.posix_user.clone(),
+            root: self.root.clone(),
+            tags: self.tags.clone(),
+            state,
+            created,
+        }
+    }
+}
+
 impl World {
     /// `CreateAccessPoint`. A token that an access point has, whatever its parameters and its
     /// file system, is refused with the id of that access point.
@@ -37,16 +52,7 @@ impl World {
         }
         self.check_access_point_quota(&call.file_system)?;
         let id = self.new_access_point_id();
-        let record = AccessPointRecord {
-            id: id.clone(),
-            client_token: call.client_token.clone(),
-            file_system: call.file_system.clone(),
-            posix_user: call.posix_user.clone(),
-            root: call.root.clone(),
-            tags: call.tags.clone(),
-            state: LifeCycle::Creating,
-            created: now,
-        };
+        let record = call.record(&id, LifeCycle::Creating, now);
         let visible_at = now.saturating_add(self.lag());
         self.efs.access_points.insert(id.clone(), Lagged::new(record.clone(), visible_at));
         self.plan_after(now, self.settings.access_point, Due::AccessPointReady(id));
@@ -66,7 +72,7 @@ impl World {
         ))
     }
 
-    fn new_access_point_id(&mut self) -> String {
+    pub(super) fn new_access_point_id(&mut self) -> String {
         loop {
             let id = format!("fsap-{}", self.rng.id_digits());
             if !self.efs.access_points.contains_key(&id) {

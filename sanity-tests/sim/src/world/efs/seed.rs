@@ -1,12 +1,15 @@
 //! File systems and mount targets as they are seeded.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use csi_core::ebs::Tags;
 use serde::{Deserialize, Serialize};
 
 use super::super::{AwsError, Millis, World};
-use super::{FileSystemPolicy, FileSystemRecord, LifeCycle, MountTargetRecord, rules};
+use super::{
+    AccessPointRecord, CreateAccessPoint, FileSystemPolicy, FileSystemRecord, Lagged, LifeCycle,
+    MountTargetRecord, PosixUser, RootDirectory, rules,
+};
 
 /// A file system to be there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,27 @@ pub struct FileSystemSeed {
     /// Its mount targets; they replace those of an earlier seed.
     #[serde(default)]
     pub mount_targets: Vec<MountTargetSeed>,
+    /// Access points that it has already, as if made long ago; those whose token is known are
+    /// left as they are.
+    #[serde(default)]
+    pub access_points: Vec<AccessPointSeed>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// An access point to be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessPointSeed {
+    /// The token it was made with.
+    pub client_token: String,
+    /// The identity it enforces.
+    #[serde(default)]
+    pub posix_user: Option<PosixUser>,
+    /// Its root.
+    #[serde(default)]
+    pub root: RootDirectory,
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,
@@ -38,7 +62,7 @@ pub struct MountTargetSeed {
     /// Its zone, which must be seeded.
     pub zone: String,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its state.
     #[serde(default)]
     pub state: LifeCycle,
@@ -50,7 +74,7 @@ impl FileSystemSeed {
     pub fn new(id: &str, targets: &[(&str, Ipv4Addr)]) -> Self {
         let target = |(zone, address): &(&str, Ipv4Addr)| MountTargetSeed {
             zone: (*zone).to_owned(),
-            address: *address,
+            address: (*address).into(),
             state: LifeCycle::Available,
         };
         Self {
@@ -59,6 +83,7 @@ impl FileSystemSeed {
             state: LifeCycle::Available,
             policy: None,
             mount_targets: targets.iter().map(target).collect(),
+            access_points: Vec::new(),
             tags: Tags::new(),
         }
     }
@@ -105,6 +130,29 @@ impl World {
             };
             self.efs.mount_targets.insert(id, record);
         }
+        seed.access_points.iter().try_for_each(|point| self.seed_access_point(&seed.id, point, now))
+    }
+
+    fn seed_access_point(
+        &mut self,
+        file_system: &str,
+        seed: &AccessPointSeed,
+        now: Millis,
+    ) -> Result<(), AwsError> {
+        let call = CreateAccessPoint {
+            client_token: seed.client_token.clone(),
+            file_system: file_system.to_owned(),
+            posix_user: seed.posix_user.clone(),
+            root: seed.root.clone(),
+            tags: seed.tags.clone(),
+        };
+        rules::check(&call)?;
+        if self.access_points().any(|known| known.client_token == call.client_token) {
+            return Ok(());
+        }
+        let id = self.new_access_point_id();
+        let record = call.record(&id, LifeCycle::Available, now);
+        self.efs.access_points.insert(id, Lagged::new(record, now));
         Ok(())
     }
 
@@ -132,13 +180,13 @@ impl World {
     }
 
     /// All access points as they are in truth.
-    pub fn access_points(&self) -> impl Iterator<Item = &super::AccessPointRecord> {
-        self.efs.access_points.values().map(super::Lagged::truth)
+    pub fn access_points(&self) -> impl Iterator<Item = &AccessPointRecord> {
+        self.efs.access_points.values().map(Lagged::truth)
     }
 
     /// An access point as it is in truth.
     #[must_use]
-    pub fn access_point(&self, id: &str) -> Option<&super::AccessPointRecord> {
-        self.efs.access_points.get(id).map(super::Lagged::truth)
+    pub fn access_point(&self, id: &str) -> Option<&AccessPointRecord> {
+        self.efs.access_points.get(id).map(Lagged::truth)
     }
 }

@@ -1,8 +1,8 @@
 //! Access points, as EFS keeps them.
 
 use super::super::efs::{
-    CreateAccessPoint, CreationInfo, DescribeEfs, FileSystemSeed, LifeCycle, PosixUser,
-    RootDirectory,
+    AccessPointSeed, CreateAccessPoint, CreationInfo, DescribeEfs, FileSystemSeed, LifeCycle,
+    MountTargetSeed, PosixUser, RootDirectory,
 };
 use super::*;
 
@@ -179,4 +179,32 @@ fn an_access_point_may_fail_and_its_calls_be_throttled() {
         panic!("not throttled");
     };
     assert_eq!((error.code.as_str(), error.status), ("ThrottlingException", 429));
+}
+
+#[test]
+fn seeded_access_points_are_there_at_once_and_only_once() {
+    let mut world = efs_with(Settings::ec2());
+    let call = point("old");
+    let seed = AccessPointSeed {
+        client_token: call.client_token,
+        posix_user: call.posix_user,
+        root: call.root,
+        tags: call.tags,
+    };
+    let target = MountTargetSeed {
+        zone: ZONE.to_owned(),
+        address: std::net::Ipv6Addr::LOCALHOST.into(),
+        state: LifeCycle::Available,
+    };
+    let seed = FileSystemSeed {
+        access_points: vec![seed],
+        mount_targets: vec![target],
+        ..FileSystemSeed::new(FS, &[])
+    };
+    world.set_file_system(&seed, 7).unwrap();
+    world.set_file_system(&seed, 7).unwrap();
+    let shown = world.describe_access_points(&of(FS), 7).unwrap().items;
+    assert_eq!((shown.len(), shown[0].state), (1, LifeCycle::Available));
+    let targets = world.describe_mount_targets(&of(FS), 7).unwrap().items;
+    assert!(targets[0].address.is_ipv6());
 }
