@@ -11,6 +11,7 @@
 mod adopt;
 mod control;
 mod crash;
+mod credentials;
 mod loss;
 mod memory;
 mod stand;

@@ -21,11 +21,15 @@ use crate::target::NAME;
 const PORTS: u16 = 256;
 static NEXT: AtomicU16 = AtomicU16::new(22_000);
 
+/// Environment variables.
+type Settings = Vec<(String, String)>;
+
 /// The program and its folder. Dropping it kills the program.
 pub(crate) struct Stand {
     pub(crate) folder: TempDir,
     pub(crate) client: Client,
     first_port: u16,
+    settings: Settings,
     supervisor: Child,
 }
 
@@ -34,14 +38,25 @@ impl Stand {
         Self::start_in(tempfile::tempdir().unwrap()).await
     }
 
+    /// With settings of the AWS SDK.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let settings = settings.iter().map(own).collect();
+        Self::start_of(tempfile::tempdir().unwrap(), settings).await
+    }
+
     /// In a folder that holds something already.
     pub(crate) async fn start_in(folder: TempDir) -> Self {
+        Self::start_of(folder, Vec::new()).await
+    }
+
+    async fn start_of(folder: TempDir, settings: Settings) -> Self {
         let first_port = NEXT.fetch_add(PORTS, Ordering::Relaxed);
-        let supervisor = spawn(&folder, first_port);
+        let supervisor = spawn(&folder, first_port, &settings);
         let client = Client::new(folder.path().join("run/tunnel.sock"));
         // The first start makes an RSA key, which takes a second and more on a busy machine.
         let client = client.with_patience(Duration::from_mins(1));
-        let stand = Self { folder, client, first_port, supervisor };
+        let stand = Self { folder, client, first_port, settings, supervisor };
         stand.health().await;
         stand
     }
@@ -55,7 +70,7 @@ impl Stand {
     }
 
     pub(crate) fn start_again(&mut self) {
-        self.supervisor = spawn(&self.folder, self.first_port);
+        self.supervisor = spawn(&self.folder, self.first_port, &self.settings);
     }
 
     /// Kills everything and starts it again.
@@ -72,8 +87,10 @@ impl Stand {
     /// Starts a successor, waits until it has taken over, and ends the first.
     pub(crate) async fn replace(&mut self) {
         let worker = self.health().await.pid;
-        let mut earlier =
-            std::mem::replace(&mut self.supervisor, spawn(&self.folder, self.first_port));
+        let mut earlier = std::mem::replace(
+            &mut self.supervisor,
+            spawn(&self.folder, self.first_port, &self.settings),
+        );
         until("the successor answers", async || {
             self.client.health().await.is_ok_and(|health| health.ready && health.pid != worker)
         })
@@ -120,9 +137,13 @@ impl Drop for Stand {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program under test is started")]
-fn spawn(folder: &TempDir, first_port: u16) -> Child {
+fn spawn(folder: &TempDir, first_port: u16, settings: &Settings) -> Child {
     let path = |name: &str| folder.path().join(name);
     Command::new(env!("CARGO_BIN_EXE_efs-tunnel"))
+        .env_clear()
+        // Neither the files of whoever runs the tests nor the machine's own metadata service.
+        .env("HOME", "/nonexistent")
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .arg("serve")
         .arg("--control-socket")
         .arg(path("run/tunnel.sock"))
