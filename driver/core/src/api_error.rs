@@ -127,6 +127,8 @@ impl ErrorKind {
             | "ExpiredTokenException"
             | "InvalidClientTokenId"
             | "InvalidIdentityToken"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationTokenException"
             | "RequestExpired"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClientException" => Self::Credentials,

@@ -7,6 +7,7 @@
 mod capability;
 mod handle;
 mod path;
+pub mod removal;
 pub mod request;
 mod secrets;
 mod tags;
