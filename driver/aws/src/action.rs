@@ -1,8 +1,38 @@
-//! The EC2 actions that this driver calls, with their names and documented quotas.
+//! The actions of EC2 and EFS that the drivers call, with their names and documented quotas.
 
 use csi_core::facts;
 
-/// An action of the EC2 API.
+/// A service of AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Ec2,
+    Efs,
+}
+
+impl Service {
+    /// The name as users know it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ec2 => "EC2",
+            Self::Efs => "EFS",
+        }
+    }
+
+    /// The beginning of the user agent: the driver that calls the service.
+    pub(crate) const fn driver(self) -> &'static str {
+        match self {
+            Self::Ec2 => concat!("aws-ebs-csi-driver-", env!("CARGO_PKG_VERSION")),
+            Self::Efs => concat!("aws-efs-csi-driver-", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    /// The service's actions.
+    pub(crate) fn actions(self) -> impl Iterator<Item = Action> {
+        Action::ALL.into_iter().filter(move |action| action.service() == self)
+    }
+}
+
+/// An action of the API of EC2 or EFS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     CreateVolume,
@@ -22,11 +52,16 @@ pub(crate) enum Action {
     DescribeInstances,
     DescribeVolumesModifications,
     DescribeAvailabilityZones,
+    CreateAccessPoint,
+    DeleteAccessPoint,
+    DescribeAccessPoints,
+    DescribeFileSystems,
+    DescribeMountTargets,
 }
 
 impl Action {
     /// Every action, in the order of the enum.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::CreateVolume,
         Self::CopyVolumes,
         Self::DeleteVolume,
@@ -44,7 +79,24 @@ impl Action {
         Self::DescribeInstances,
         Self::DescribeVolumesModifications,
         Self::DescribeAvailabilityZones,
+        Self::CreateAccessPoint,
+        Self::DeleteAccessPoint,
+        Self::DescribeAccessPoints,
+        Self::DescribeFileSystems,
+        Self::DescribeMountTargets,
     ];
+
+    /// The service that has the action.
+    pub(crate) const fn service(self) -> Service {
+        match self {
+            Self::CreateAccessPoint
+            | Self::DeleteAccessPoint
+            | Self::DescribeAccessPoints
+            | Self::DescribeFileSystems
+            | Self::DescribeMountTargets => Service::Efs,
+            _ => Service::Ec2,
+        }
+    }
 
     /// The name in the API, in IAM policies and in metrics.
     pub(crate) const fn name(self) -> &'static str {
@@ -66,6 +118,11 @@ impl Action {
             Self::DescribeInstances => "DescribeInstances",
             Self::DescribeVolumesModifications => "DescribeVolumesModifications",
             Self::DescribeAvailabilityZones => "DescribeAvailabilityZones",
+            Self::CreateAccessPoint => "CreateAccessPoint",
+            Self::DeleteAccessPoint => "DeleteAccessPoint",
+            Self::DescribeAccessPoints => "DescribeAccessPoints",
+            Self::DescribeFileSystems => "DescribeFileSystems",
+            Self::DescribeMountTargets => "DescribeMountTargets",
         }
     }
 
@@ -89,6 +146,11 @@ impl Action {
             | Self::DescribeInstances
             | Self::DescribeVolumesModifications
             | Self::DescribeAvailabilityZones => facts::READ_BUCKET,
+            Self::CreateAccessPoint
+            | Self::DeleteAccessPoint
+            | Self::DescribeAccessPoints
+            | Self::DescribeFileSystems
+            | Self::DescribeMountTargets => facts::efs::BUCKET,
         }
     }
 
@@ -104,6 +166,8 @@ mod tests {
 
     #[test]
     fn every_action_stands_in_the_list_at_its_own_place_and_is_found_by_name() {
+        let of_services = Service::Ec2.actions().chain(Service::Efs.actions());
+        assert_eq!(of_services.collect::<Vec<_>>(), Action::ALL);
         for (place, action) in Action::ALL.into_iter().enumerate() {
             assert_eq!(action as usize, place);
             assert_eq!(Action::named(action.name()), Some(action));

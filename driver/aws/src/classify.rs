@@ -20,20 +20,22 @@ pub(crate) fn classify<E>(action: Action, error: &SdkError<E, HttpResponse>) -> 
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
+    let service = action.service().name();
     let (kind, code, message) = match error {
-        SdkError::ServiceError(service) => {
-            service_error(service.err(), service.raw().status().as_u16())
+        SdkError::ServiceError(answer) => {
+            service_error(service, answer.err(), answer.raw().status().as_u16())
         }
         SdkError::ResponseError(answer) => {
             let status = answer.raw().status().as_u16();
-            let text = format!("the answer is none of EC2's: {}", causes(error));
+            let text = format!("the answer is none of {service}'s: {}", causes(error));
             (no_code_kind(status, ErrorKind::NoAnswer), format!("HTTP {status}"), text)
         }
         SdkError::TimeoutError(_) => {
-            let text = "EC2 gave no answer in time; check the network and the endpoint".to_owned();
+            let text =
+                format!("{service} gave no answer in time; check the network and the endpoint");
             (ErrorKind::NoAnswer, "Timeout".to_owned(), text)
         }
-        SdkError::DispatchFailure(failure) => dispatch_failure(failure, error),
+        SdkError::DispatchFailure(failure) => dispatch_failure(service, failure, error),
         _ => (ErrorKind::Unexpected, "RequestNotBuilt".to_owned(), causes(error)),
     };
     let request_id = error.request_id().map(str::to_owned);
@@ -50,9 +52,13 @@ fn id_in_body(answer: &HttpResponse) -> Option<String> {
     is_id.then(|| id.to_owned())
 }
 
-fn service_error(error: &impl ProvideErrorMetadata, status: u16) -> (ErrorKind, String, String) {
+fn service_error(
+    service: &str,
+    error: &impl ProvideErrorMetadata,
+    status: u16,
+) -> (ErrorKind, String, String) {
     let Some(code) = error.code().filter(|code| !code.is_empty()) else {
-        let text = "the answer is none of EC2's; is a proxy in between?".to_owned();
+        let text = format!("the answer is none of {service}'s; is a proxy in between?");
         return (no_code_kind(status, ErrorKind::Unexpected), format!("HTTP {status}"), text);
     };
     let message = error.message().unwrap_or_default().to_owned();
@@ -74,6 +80,7 @@ fn no_code_kind(status: u16, otherwise: ErrorKind) -> ErrorKind {
 }
 
 fn dispatch_failure(
+    service: &str,
     failure: &DispatchFailure,
     error: &(dyn Error + 'static),
 ) -> (ErrorKind, String, String) {
@@ -89,7 +96,7 @@ fn dispatch_failure(
     } else {
         "ConnectionFailed"
     };
-    let text = format!("no connection to EC2, or it broke: {}", causes(error));
+    let text = format!("no connection to {service}, or it broke: {}", causes(error));
     (ErrorKind::NoAnswer, code.to_owned(), text)
 }
 

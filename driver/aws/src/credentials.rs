@@ -10,17 +10,20 @@ mod explain;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError as ProviderError;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use csi_core::efs::Role;
 use tokio::time::timeout;
 
 pub(crate) use cache::Cache;
@@ -51,6 +54,8 @@ pub enum Link {
     Container,
     /// The instance's role, from its metadata service.
     InstanceProfile,
+    /// A role of another account, assumed with the driver's own credentials.
+    Role,
 }
 
 impl Link {
@@ -62,6 +67,10 @@ impl Link {
             Self::Container => "is there a Pod Identity association for the service account?",
             Self::InstanceProfile => {
                 "is a role attached to the instance, and its metadata hop limit 2 or more?"
+            }
+            Self::Role => {
+                "check awsRoleArn and externalId in the Secret, the role's trust policy, and that \
+                 the driver's role may do sts:AssumeRole"
             }
         }
     }
@@ -75,6 +84,7 @@ impl std::fmt::Display for Link {
             Self::WebIdentity => "web identity (IAM role for service accounts)",
             Self::Container => "container endpoint (EKS Pod Identity)",
             Self::InstanceProfile => "instance profile (EC2 metadata service)",
+            Self::Role => "role of the Secret (AssumeRole)",
         })
     }
 }
@@ -193,6 +203,27 @@ impl Chain {
                 (Link::InstanceProfile, Box::new(instance.configure(&config).build())),
             ],
         )
+    }
+
+    /// A role that is assumed with the credentials of `own`, at the STS of the base's region.
+    pub(crate) async fn of_role(base: &SdkConfig, role: &Role, own: Cache) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(EXCHANGE)
+            .build();
+        let retries =
+            RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF);
+        let config =
+            base.clone().into_builder().timeout_config(timeouts).retry_config(retries).build();
+        let mut provider = AssumeRoleProvider::builder(&role.arn)
+            .session_name("aws-efs-csi-driver")
+            .configure(&config);
+        if let Some(external_id) = &role.external_id {
+            provider = provider.external_id(external_id);
+        }
+        let provider = provider.build_from_provider(own).await;
+        let region = base.region().map(ToString::to_string).unwrap_or_default();
+        Self::of(&region, vec![(Link::Role, Box::new(provider))])
     }
 
     fn of(region: &str, links: Vec<(Link, Box<dyn ProvideCredentials>)>) -> Self {

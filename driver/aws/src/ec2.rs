@@ -14,14 +14,11 @@ use aws_sdk_ec2::operation::RequestId;
 use csi_core::{ApiError, ErrorKind};
 use prometheus_client::registry::Registry;
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
-use crate::action::Action;
-use crate::classify::classify;
+use crate::action::{Action, Service};
+use crate::caller::Caller;
 use crate::connect::{Config, ConnectError, Connected, Settings, connected};
 use crate::credentials::CredentialsError;
-use crate::metrics::Metrics;
-use crate::pace::Pacers;
 use crate::parse::Odd;
 
 /// How long [`Ec2::check_credentials`] waits for each answer.
@@ -36,8 +33,7 @@ struct Shared {
     /// Made at first use: reading the system's root certificates takes milliseconds, which the
     /// start of the process need not wait for.
     connected: OnceCell<Connected>,
-    pacers: Pacers,
-    metrics: Metrics,
+    caller: Caller,
 }
 
 impl fmt::Debug for Ec2 {
@@ -53,10 +49,9 @@ impl Ec2 {
     /// Settings that no client can be made of.
     pub fn connect(config: &Config, registry: &mut Registry) -> Result<Self, ConnectError> {
         Ok(Self(Arc::new(Shared {
-            settings: Settings::check(config)?,
+            settings: Settings::check(config, Service::Ec2)?,
             connected: OnceCell::new(),
-            pacers: Pacers::new(&config.rates),
-            metrics: Metrics::register(registry),
+            caller: Caller::new(Service::Ec2, &config.rates, registry),
         })))
     }
 
@@ -89,49 +84,7 @@ impl Ec2 {
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
         F: Future<Output = Result<T, SdkError<E>>> + Send,
     {
-        // The SDK's futures are several KiB, and pacing waits around them.
-        self.0.pacers.of(action).run(|| Box::pin(self.once(action, send()))).await
-    }
-
-    async fn once<T, E>(
-        &self,
-        action: Action,
-        call: impl Future<Output = Result<T, SdkError<E>>> + Send,
-    ) -> Result<T, ApiError>
-    where
-        T: RequestId + Send,
-        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
-    {
-        let started = Instant::now();
-        let answer = call.await;
-        let latency = started.elapsed();
-        let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-        let name = action.name();
-        match answer {
-            Ok(answer) => {
-                self.0.metrics.succeeded(action, latency);
-                let request_id = answer.request_id();
-                tracing::debug!(action = name, latency_ms, request_id, outcome = "ok", "AWS call");
-                Ok(answer)
-            }
-            Err(error) => {
-                let error = classify(action, &error);
-                let throttled = error.kind == ErrorKind::Throttled;
-                self.0.metrics.failed(action, &error.code, throttled);
-                let request_id = error.request_id.as_deref();
-                let outcome = error.code.as_str();
-                let message = error.message.as_str();
-                tracing::debug!(
-                    action = name,
-                    latency_ms,
-                    request_id,
-                    outcome,
-                    message,
-                    "AWS call"
-                );
-                Err(error)
-            }
-        }
+        self.0.caller.call(action, send).await
     }
 }
 

@@ -30,24 +30,24 @@ pub(crate) enum Odd {
     Value { field: &'static str, value: String },
 }
 
-fn value(field: &'static str, value: &(impl ToString + ?Sized)) -> Odd {
+pub(crate) fn value(field: &'static str, value: &(impl ToString + ?Sized)) -> Odd {
     Odd::Value { field, value: value.to_string() }
 }
 
-fn need<T>(field: &'static str, found: Option<T>) -> Result<T, Odd> {
+pub(crate) fn need<T>(field: &'static str, found: Option<T>) -> Result<T, Odd> {
     found.ok_or(Odd::Missing(field))
 }
 
 /// EC2 writes some absent texts as empty elements.
-fn text(found: Option<&str>) -> Option<&str> {
+pub(crate) fn text(found: Option<&str>) -> Option<&str> {
     found.filter(|text| !text.is_empty())
 }
 
-fn need_id<T: FromStr>(field: &'static str, found: Option<&str>) -> Result<T, Odd> {
+pub(crate) fn need_id<T: FromStr>(field: &'static str, found: Option<&str>) -> Result<T, Odd> {
     parse_id(field, need(field, text(found))?)
 }
 
-fn parse_id<T: FromStr>(field: &'static str, found: &str) -> Result<T, Odd> {
+pub(crate) fn parse_id<T: FromStr>(field: &'static str, found: &str) -> Result<T, Odd> {
     found.parse().map_err(|_rule| value(field, found))
 }
 

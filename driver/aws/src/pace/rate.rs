@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::action::Action;
+use crate::action::{Action, Service};
 
 /// Calls per second of an action, `CreateVolume=20`: where pacing starts when EC2 first refuses a
 /// call, in place of the documented refill.
@@ -36,7 +36,7 @@ pub enum InvalidRate {
 }
 
 fn names() -> String {
-    Action::ALL.map(Action::name).join(", ")
+    Service::Ec2.actions().map(Action::name).collect::<Vec<_>>().join(", ")
 }
 
 impl FromStr for Rate {
@@ -45,8 +45,9 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, InvalidRate> {
         let (name, number) =
             text.split_once('=').ok_or_else(|| InvalidRate::Form { text: text.to_owned() })?;
-        let action =
-            Action::named(name).ok_or_else(|| InvalidRate::Action { name: name.to_owned() })?;
+        let action = Action::named(name)
+            .filter(|action| action.service() == Service::Ec2)
+            .ok_or_else(|| InvalidRate::Action { name: name.to_owned() })?;
         let per_second = number
             .parse::<f64>()
             .ok()
@@ -66,6 +67,7 @@ mod tests {
         assert_eq!(rate, Rate { action: Action::CreateVolume, per_second: 12.5 });
         for (text, part) in [
             ("CreateVolume", "ACTION=CALLS_PER_SECOND"),
+            ("CreateAccessPoint=5", "no EC2 action"),
             ("Create=5", "those are CreateVolume, CopyVolumes"),
             ("CreateVolume=fast", "calls per second"),
             ("CreateVolume=NaN", "calls per second"),

@@ -89,7 +89,7 @@ async fn a_refused_call_is_sent_again_and_counted() {
     let server = Canned::with([refusal, done]).await;
     let mut registry = Registry::default();
     let mut shared = Arc::into_inner(ec2_at(&server.url()).await.0).unwrap();
-    shared.metrics = Metrics::register(&mut registry);
+    shared.caller = Caller::new(Service::Ec2, &[], &mut registry);
     let ec2 = Ec2(Arc::new(shared));
     ec2.delete_volume(VOLUME.parse().unwrap()).await.unwrap();
     assert_eq!(server.forms().len(), 2);
