@@ -1,15 +1,18 @@
 //! Puts the parts together.
 
-use csi_aws::{Config, ConnectError, Ec2};
-use csi_controller::args::{AwsArgs, EbsArgs};
-use csi_controller::ebs::{EbsController, Settings};
-use csi_core::{Chain, EBS_DRIVER_NAME, EBS_EXPANSION, EBS_SERVICES};
-use csi_imds::ImdsError;
+use csi_aws::{Config, ConnectError, CredentialsError, Ec2, Efs};
+use csi_controller::args::{AwsArgs, EbsArgs, EfsArgs, EfsAwsArgs};
+use csi_controller::ebs::{self, EbsController};
+use csi_controller::efs::{self, EfsController};
+use csi_core::{
+    Chain, EBS_DRIVER_NAME, EBS_EXPANSION, EBS_SERVICES, EFS_DRIVER_NAME, EFS_SERVICES,
+};
+use csi_imds::{ImdsEndpoint, ImdsError};
 use csi_proto::csi::controller_server::ControllerServer;
 use csi_proto::modify::modify_server::ModifyServer;
 use csi_serve::{Identity, Metrics, ServeError, Server, shutdown};
 use tonic::service::Routes;
-use tracing::error;
+use tracing::{error, info};
 
 /// Why the plugin does not run.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +31,16 @@ pub(crate) enum AppError {
     Serve(#[from] ServeError),
 }
 
-/// Runs the plugin until it is asked to end.
-pub(crate) async fn run_ebs(args: EbsArgs, settings: Settings) -> Result<(), AppError> {
+/// Runs the EBS plugin until it is asked to end.
+pub(crate) async fn run_ebs(args: EbsArgs, settings: ebs::Settings) -> Result<(), AppError> {
     let stop = shutdown::on_signal()?;
     let metrics = Metrics::new("aws_ebs_csi");
     let config = aws_config(&args.aws).await?;
     let ec2 = metrics.register(|registry| Ec2::connect(&config, registry))?;
-    tokio::spawn(say_broken_link(ec2.clone()));
+    tokio::spawn({
+        let ec2 = ec2.clone();
+        async move { say_broken_link(ec2.check_credentials().await) }
+    });
     let controller = EbsController::new(ec2, settings);
     let identity =
         Identity::new(EBS_DRIVER_NAME, env!("CARGO_PKG_VERSION"), &EBS_SERVICES, &EBS_EXPANSION);
@@ -46,17 +52,57 @@ pub(crate) async fn run_ebs(args: EbsArgs, settings: Settings) -> Result<(), App
     Ok(())
 }
 
-async fn aws_config(args: &AwsArgs) -> Result<Config, AppError> {
-    let region = match &args.region {
-        Some(region) => region.clone(),
-        None if args.imds_disabled => return Err(AppError::Region(None)),
+/// Runs the EFS plugin until it is asked to end.
+pub(crate) async fn run_efs(args: EfsArgs, settings: efs::Settings) -> Result<(), AppError> {
+    let stop = shutdown::on_signal()?;
+    for flag in args.without_effect() {
+        info!(flag, "this flag has no effect on the controller");
+    }
+    let metrics = Metrics::new("aws_efs_csi");
+    let config = efs_config(&args.aws).await?;
+    let efs = metrics.register(|registry| Efs::connect(&config, registry))?;
+    tokio::spawn({
+        let efs = efs.clone();
+        async move { say_broken_link(efs.check_credentials().await) }
+    });
+    let controller = EfsController::new(efs, settings);
+    let identity = Identity::new(EFS_DRIVER_NAME, env!("CARGO_PKG_VERSION"), &EFS_SERVICES, &[]);
+    let routes =
+        Routes::new(identity.into_service()).add_service(ControllerServer::new(controller.clone()));
+    let server = Server::new(&args.serve, metrics, routes);
+    server.run(stop, async move { controller.drain().await }).await?;
+    Ok(())
+}
+
+/// The region that is named, or the instance's own.
+async fn region(
+    named: Option<&String>,
+    imds: &ImdsEndpoint,
+    imds_disabled: bool,
+) -> Result<String, AppError> {
+    match named.filter(|region| !region.is_empty()) {
+        Some(region) => Ok(region.clone()),
+        None if imds_disabled => Err(AppError::Region(None)),
         None => {
-            let facts = csi_imds::fetch(&args.imds_endpoint).await;
-            facts.map_err(|error| AppError::Region(Some(error)))?.region
+            let facts = csi_imds::fetch(imds).await;
+            Ok(facts.map_err(|error| AppError::Region(Some(error)))?.region)
         }
-    };
+    }
+}
+
+async fn efs_config(args: &EfsAwsArgs) -> Result<Config, AppError> {
+    let named = args.region.as_ref().or(args.default_region.as_ref());
     Ok(Config {
-        region,
+        region: region(named, &args.imds_endpoint, args.imds_disabled).await?,
+        endpoint: args.efs_endpoint.clone().filter(|url| !url.is_empty()),
+        user_agent_extra: args.user_agent_extra.clone(),
+        rates: Vec::new(),
+    })
+}
+
+async fn aws_config(args: &AwsArgs) -> Result<Config, AppError> {
+    Ok(Config {
+        region: region(args.region.as_ref(), &args.imds_endpoint, args.imds_disabled).await?,
         endpoint: args.ec2_endpoint.clone().filter(|url| !url.is_empty()),
         user_agent_extra: args.user_agent_extra.clone(),
         rates: args.ec2_rate.clone(),
@@ -64,8 +110,8 @@ async fn aws_config(args: &AwsArgs) -> Result<Config, AppError> {
 }
 
 /// Says at once which link of the credential chain is broken, instead of with the first claim.
-async fn say_broken_link(ec2: Ec2) {
-    if let Err(error) = ec2.check_credentials().await {
+fn say_broken_link(checked: Result<(), CredentialsError>) {
+    if let Err(error) = checked {
         error!(error = %Chain(&error), "no AWS credentials; every call will fail until this is mended");
     }
 }

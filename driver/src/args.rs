@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+mod efs;
+
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use csi_core::Invalid;
@@ -11,6 +13,8 @@ use csi_imds::ImdsEndpoint;
 use csi_serve::ServeArgs;
 
 use crate::ebs::Settings;
+
+pub use efs::{EfsArgs, EfsAwsArgs};
 
 /// CSI controller plugin.
 #[derive(Debug, Parser)]
@@ -26,6 +30,8 @@ pub struct Args {
 pub enum Driver {
     /// Serve the controller side of ebs.csi.aws.com
     Ebs(Box<EbsArgs>),
+    /// Serve the controller side of efs.csi.aws.com
+    Efs(Box<EfsArgs>),
 }
 
 /// The command line of `csi-controller ebs`.
@@ -147,7 +153,10 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<EbsArgs, clap::Error> {
         let all = ["csi-controller", "ebs"].iter().chain(args);
-        Args::try_parse_from(all).map(|Args { driver: Driver::Ebs(args) }| *args)
+        Args::try_parse_from(all).map(|args| match args.driver {
+            Driver::Ebs(args) => *args,
+            Driver::Efs(_) => unreachable!("the subcommand is ebs"),
+        })
     }
 
     #[test]

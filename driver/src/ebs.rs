@@ -1,6 +1,5 @@
 //! The EBS controller, over any EC2.
 
-mod call;
 mod create;
 mod delete;
 mod devices;
@@ -197,13 +196,13 @@ impl<C: Ebs> Shared<C> {
             return Ok(None);
         }
         let look = || self.volumes.up(id.clone());
-        call::repeat(until, look).await.map_err(|failed| failed.error)
+        crate::call::repeat(until, look).await.map_err(|failed| failed.error)
     }
 
     /// The volumes with a name, less those that this process knows to be deleted.
     async fn named(&self, name: &VolumeName, until: Instant) -> Result<Vec<Volume>, ApiError> {
         let look = || self.volumes_by_name.up(name.clone());
-        let found = call::repeat(until, look).await.map_err(|failed| failed.error)?;
+        let found = crate::call::repeat(until, look).await.map_err(|failed| failed.error)?;
         let mut found = found.unwrap_or_default();
         found.retain(|volume| !self.recent.is_deleted(volume.id.as_str()));
         Ok(found)

@@ -4,4 +4,6 @@
 //! against the simulated world in paused time.
 
 pub mod args;
+mod call;
 pub mod ebs;
+pub mod efs;

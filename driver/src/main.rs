@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use csi_controller::args::{Args, Driver};
-use csi_core::Chain;
+use csi_core::{Chain, Invalid};
 use csi_serve::{runtime, telemetry};
 use tracing::error;
 
@@ -20,16 +20,31 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let Driver::Ebs(ebs) = args.driver;
-    telemetry::init(ebs.serve.logging_format, ebs.serve.verbosity);
-    let settings = match ebs.settings() {
-        Ok(settings) => settings,
-        Err(invalid) => {
-            error!(%invalid, "wrong command line");
-            return ExitCode::from(64);
+    match args.driver {
+        Driver::Ebs(ebs) => {
+            telemetry::init(ebs.serve.logging_format, ebs.serve.verbosity);
+            match ebs.settings() {
+                Ok(settings) => ended(runtime::run(app::run_ebs(*ebs, settings))),
+                Err(invalid) => refused(&invalid),
+            }
         }
-    };
-    match runtime::run(app::run_ebs(*ebs, settings)) {
+        Driver::Efs(efs) => {
+            telemetry::init(efs.serve.logging_format, efs.verbosity());
+            match efs.settings() {
+                Ok(settings) => ended(runtime::run(app::run_efs(*efs, settings))),
+                Err(invalid) => refused(&invalid),
+            }
+        }
+    }
+}
+
+fn refused(invalid: &Invalid) -> ExitCode {
+    error!(%invalid, "wrong command line");
+    ExitCode::from(64)
+}
+
+fn ended(result: std::io::Result<Result<(), app::AppError>>) -> ExitCode {
+    match result {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             error!(error = %Chain(&error), "ended");

@@ -22,11 +22,11 @@ use tokio::time::Instant;
 
 pub(crate) use error::{CreateVolumeError, Death};
 
-use super::call::{Failed, repeat};
 use super::look::WaitEnd;
 use super::spec::{SourceFacts, Spec, is_live};
 use super::token::token;
 use super::{APPEARING, CREATING, SLOW, Shared};
+use crate::call::{Failed, repeat};
 
 /// The whole operation; the provisioner waits for a minute at a time.
 const BOUND: Duration = Duration::from_mins(2);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::Shared;
-use super::call::repeat;
+use crate::call::repeat;
 
 const BOUND: Duration = Duration::from_mins(1);
 

@@ -14,7 +14,7 @@ use csi_core::{ApiError, InstanceId, VolumeId, device_name};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::call::repeat;
+use crate::call::repeat;
 
 /// How long a listing of an instance's devices serves.
 const FRESH: Duration = Duration::from_secs(2);

@@ -14,8 +14,8 @@ use csi_core::{Chain, ErrorKind, GiB, Zone};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::call::{Failed, repeat};
 use super::{Settings, tags};
+use crate::call::{Failed, repeat};
 
 /// Zones get new hardware now and then.
 const FRESH: Duration = Duration::from_hours(12);

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::Shared;
-use super::call::{Failed, repeat};
 use super::spec::is_live;
+use crate::call::{Failed, repeat};
 use page::{Cursor, ec2_page};
 
 /// A read answers soon or not at all.

@@ -23,11 +23,11 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use error::ModifyError;
 pub(super) use gather::Groups;
 
-use super::call::{bounded, repeat};
 use super::iops_limit::depends_on_zone;
 use super::look::WaitEnd;
 use super::spec::is_live;
 use super::{APPEARING, Key, SLOW, Shared};
+use crate::call::{bounded, repeat};
 use gather::{Leading, Wish};
 use target::{Change, TagChange, shows};
 

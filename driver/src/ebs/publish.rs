@@ -20,11 +20,11 @@ use tracing::warn;
 
 pub(crate) use error::PublishError;
 
-use super::call::{Failed, repeat};
 use super::devices::{NoName, Reserved};
 use super::look::WaitEnd;
 use super::spec::is_live;
 use super::{APPEARING, ATTACHING, Shared, unpublish};
+use crate::call::{Failed, repeat};
 
 /// The whole operation, as long as the attacher waits.
 const BOUND: Duration = Duration::from_mins(6);

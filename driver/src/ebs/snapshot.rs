@@ -21,9 +21,9 @@ use tokio::time::Instant;
 pub(crate) use error::{CreateSnapshotError, DeleteSnapshotError};
 pub(super) use protect::Protected;
 
-use super::call::{Failed, bounded, repeat};
 use super::look::WaitEnd;
 use super::{APPEARING, Shared, tags};
+use crate::call::{Failed, bounded, repeat};
 
 const BOUND: Duration = Duration::from_mins(2);
 /// Creations whose replies are lost before the call fails.

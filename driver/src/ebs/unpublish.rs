@@ -10,10 +10,10 @@ use csi_core::{ApiError, ErrorKind, GrpcCode, InstanceId, RunError, VolumeId};
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::call::repeat;
 use super::look::WaitEnd;
 use super::publish::attachment;
 use super::{ATTACHING, Key, Shared};
+use crate::call::repeat;
 
 /// The whole operation, as long as the attacher waits.
 const BOUND: Duration = Duration::from_mins(6);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::call::bounded;
 use super::{
     ApiError, BTreeMap, BTreeSet, Duration, ErrorKind, Instant, facts, mpsc, oneshot, sleep_until,
 };
+use crate::call::bounded;
 
 /// Longest silence of a call. The port ends its calls itself, after queueing for a minute at most;
 /// this keeps a port that does not from silencing everybody.

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::Shared;
-use super::super::call::{Failed, repeat};
 use super::{CreateSnapshotError, remove};
+use crate::call::{Failed, repeat};
 
 /// What a class asks for beside the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use csi_core::{ApiError, SnapshotId, SnapshotName};
 use tokio::time::Instant;
 
 use super::super::Shared;
-use super::super::call::repeat;
 use super::BOUND;
+use crate::call::repeat;
 
 /// The other snapshots of the snapshot's name and volume, made while an operation may last. The
 /// name is the CO's for one snapshot only, so they end with it. A copy that somebody made, tags

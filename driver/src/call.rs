@@ -12,11 +12,11 @@ const TRIES: u32 = 4;
 
 /// A call that failed for good.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     /// The last failure.
-    pub(super) error: ApiError,
+    pub(crate) error: ApiError,
     /// Whether one of the tries may have had an effect all the same.
-    pub(super) in_doubt: bool,
+    pub(crate) in_doubt: bool,
 }
 
 /// Waits for a call until `until`; the port has patience of its own, and this is for a port that
@@ -26,7 +26,7 @@ pub(crate) async fn bounded<T>(
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
     let silence = |_elapsed| ApiError {
-        action: "EC2",
+        action: "AWS",
         kind: ErrorKind::NoAnswer,
         code: "Timeout".to_owned(),
         message: "no answer came within the operation's time".to_owned(),
@@ -36,7 +36,7 @@ pub(crate) async fn bounded<T>(
 }
 
 /// Makes a call that may be made twice, until it succeeds, fails for good or `until` is near.
-pub(super) async fn repeat<T, Fut>(
+pub(crate) async fn repeat<T, Fut>(
     until: Instant,
     mut call: impl FnMut() -> Fut,
 ) -> Result<T, Failed>

@@ -1,0 +1,12 @@
+//! The EFS controller against the simulated world, in paused time: what it answers, what EFS was
+//! asked, and what the world holds afterwards.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
+#![expect(clippy::print_stdout, reason = "figures that the budgets bound")]
+
+mod accounts;
+mod create;
+mod faults;
+mod gids;
+mod harness;
+mod races;
