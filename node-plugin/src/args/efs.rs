@@ -49,7 +49,7 @@ pub struct EfsArgs {
 #[command(next_help_heading = "Tunnel")]
 pub struct TunnelArgs {
     /// Control socket of efs-tunnel on this node
-    #[arg(long, default_value = "/var/run/efs/tunnel/control.sock", value_name = "PATH")]
+    #[arg(long, default_value = "/var/run/efs/tunnel.sock", value_name = "PATH")]
     pub tunnel_socket: PathBuf,
 
     /// Folder for the record of ports that mounts use

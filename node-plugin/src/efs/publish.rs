@@ -259,6 +259,7 @@ async fn through_tunnel<K: Nfs, T: Tunnel>(
         Ok(()) => {
             let mounts = means.kernel.mounts().unwrap_or_default();
             if let Some(top) = mounts.iter().rfind(|entry| entry.at == target) {
+                warn_if_merged(means, port);
                 raise_read_ahead(means, top).await;
             }
             Ok(())
@@ -270,6 +271,18 @@ async fn through_tunnel<K: Nfs, T: Tunnel>(
             }
             Err(error)
         }
+    }
+}
+
+/// The kernel keeps one connection per server. If two mount targets claim to be one server, a mount
+/// goes through the port of the other one, and so under its identity.
+fn warn_if_merged<K: Nfs, T>(means: &Means<'_, K, T>, port: u16) {
+    if means.kernel.servers().is_ok_and(|ports| !ports.contains(&port)) {
+        warn!(
+            port,
+            "the kernel goes to this mount's server through another port: two mount targets claim to \
+             be the same server"
+        );
     }
 }
 

@@ -75,7 +75,9 @@ impl Records {
     /// # Errors
     /// If the file cannot be written; what was known of the port stays.
     pub fn put(&self, port: u16, record: Ensure) -> Result<(), RecordError> {
-        if self.lock().get(&port) == Some(&record) {
+        // One writer at a time: they would take each other's new file away.
+        let mut known = self.lock();
+        if known.get(&port) == Some(&record) {
             return Ok(());
         }
         let (path, new) = (self.path(port), self.folder.join(format!("{port}.new")));
@@ -88,7 +90,8 @@ impl Records {
             fs::rename(&new, &path)
         });
         written.map_err(failed("write", &path))?;
-        self.lock().insert(port, record);
+        known.insert(port, record);
+        drop(known);
         Ok(())
     }
 
@@ -98,12 +101,14 @@ impl Records {
     /// If the file cannot be removed.
     pub fn remove(&self, port: u16) -> Result<(), RecordError> {
         let path = self.path(port);
+        let mut known = self.lock();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("remove", &path)(error))
             }
             _ => {
-                self.lock().remove(&port);
+                known.remove(&port);
+                drop(known);
                 Ok(())
             }
         }
@@ -148,5 +153,23 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&path.join("20049.json"))), (0o700, 0o600));
         assert!(path.join("20051.json").exists(), "what is no record is left alone");
+    }
+
+    #[test]
+    fn many_may_write_the_same_record_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::open(folder.path().to_owned()).unwrap();
+        std::thread::scope(|scope| {
+            for i in 0..8 {
+                let records = &records;
+                scope.spawn(move || {
+                    for j in 0..50 {
+                        let port = Some(i * 50 + j);
+                        records.put(20_049, Ensure { port, ..ensure("fs-92107410") }).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Records::open(folder.path().to_owned()).unwrap().all(), records.all());
     }
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use efs_tunnel::Identity;
-use efs_tunnel::control::{
-    ClientError, Ensure, Ensured, PortState, PortStatus, Refusal, RefusalKind,
-};
+use efs_tunnel::control::{ClientError, Ensure, Ensured, PortStatus, Refusal, RefusalKind};
 use efs_tunnel::identity::Tls;
 
 use crate::efs::ports::Tunnel;
@@ -81,17 +79,16 @@ impl Tunnel for FakeTunnel {
 
     async fn list(&self) -> Result<Vec<PortStatus>, ClientError> {
         let state = self.there()?;
-        let status = |(&port, identity): (&u16, &Identity)| PortStatus {
-            port,
-            identity: identity.clone(),
-            failover: Vec::new(),
-            state: PortState::Idle,
-            connections: 0,
-            connected_to: None,
-            dials: 0,
-            failures: 0,
-            last_error: state.trouble.clone(),
-            used_by_kernel: false,
+        // As on the wire, where every field that is not sent has a default.
+        let status = |(port, identity): (&u16, &Identity)| {
+            let status = serde_json::json!({
+                "port": port,
+                "identity": identity,
+                "state": "idle",
+                "connections": 0,
+                "last_error": state.trouble,
+            });
+            serde_json::from_value::<PortStatus>(status).unwrap()
         };
         Ok(state.ports.iter().map(status).collect())
     }
