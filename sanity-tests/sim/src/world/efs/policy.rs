@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FileSystemRecord;
 
-/// Who may do what: lists of ARNs; `*` is everybody who is signed in, and with
+/// Who may do what: lists of ARNs, a role's standing for all its sessions; `*` is everybody who is signed in, and with
 /// [`FileSystemPolicy::anonymous`] everybody else too.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,7 +41,7 @@ impl FileSystemRecord {
             return Some(Access { write: true, root: true });
         };
         let lists = |list: &[String]| match principal {
-            Some(principal) => list.iter().any(|one| one == "*" || one == principal),
+            Some(principal) => list.iter().any(|one| one == "*" || stands_for(one, principal)),
             None => policy.anonymous && list.iter().any(|one| one == "*"),
         };
         if !lists(&policy.mount) || (policy.access_point_only && !by_access_point) {
@@ -55,6 +55,17 @@ impl FileSystemRecord {
     pub fn is_tls_only(&self) -> bool {
         self.policy.as_ref().is_some_and(|policy| policy.tls_only)
     }
+}
+
+/// Whether an ARN in a policy is the principal's own, or that of the role whose session it is.
+fn stands_for(listed: &str, principal: &str) -> bool {
+    let role = || {
+        let (account, session) = principal.strip_prefix("arn:aws:sts::")?.split_once(':')?;
+        let (name, _session) = session.strip_prefix("assumed-role/")?.split_once('/')?;
+        let listed = listed.strip_prefix("arn:aws:iam::")?.strip_prefix(account)?;
+        Some(listed.strip_prefix(":role/")?.rsplit('/').next()? == name)
+    };
+    listed == principal || role().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -76,6 +87,22 @@ mod tests {
     #[test]
     fn without_a_policy_everybody_may_do_everything() {
         assert_eq!(with(None).access(None, false), Some(Access { write: true, root: true }));
+    }
+
+    #[test]
+    fn a_role_stands_for_its_sessions_and_no_other() {
+        let session = "arn:aws:sts::123456789012:assumed-role/node/x";
+        assert!(stands_for("arn:aws:iam::123456789012:role/node", session));
+        assert!(stands_for("arn:aws:iam::123456789012:role/path/node", session));
+        assert!(stands_for(session, session));
+        for other in [
+            "arn:aws:iam::123456789012:role/nod",
+            "arn:aws:iam::210987654321:role/node",
+            "arn:aws:iam::123456789012:user/node",
+            "node",
+        ] {
+            assert!(!stands_for(other, session), "{other}");
+        }
     }
 
     #[test]
