@@ -12,4 +12,5 @@ mod targets {
     mod entry;
     mod guest;
     mod nfs;
+    mod tunnel;
 }

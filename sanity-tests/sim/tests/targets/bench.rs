@@ -31,7 +31,7 @@ pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One key for all, as on a node; making it takes a while.
-static KEY: LazyLock<KeyPair> =
+pub(crate) static KEY: LazyLock<KeyPair> =
     LazyLock::new(|| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_3072).unwrap());
 
 /// What a certificate is to say.
@@ -111,7 +111,7 @@ impl Wish {
         element(0x30, &parts)
     }
 
-    fn certificate(&self) -> CertificateDer<'static> {
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, KEY.der_bytes());
         let mut params = CertificateParams::default();
         let seconds = u64::try_from(self.now.as_second()).unwrap();
@@ -213,14 +213,24 @@ impl Bench {
         name: &str,
         version: &'static SupportedProtocolVersion,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.dial_with(wish.certificate(), name, version).await
+    }
+
+    /// The same with a certificate that somebody else made with [`KEY`].
+    pub(crate) async fn dial_with(
+        &self,
+        certificate: CertificateDer<'static>,
+        name: &str,
+        version: &'static SupportedProtocolVersion,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.target.address()).await?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        self.connector(wish, version).connect(name, stream).await
+        self.connector(certificate, version).connect(name, stream).await
     }
 
     pub(crate) fn connector(
         &self,
-        wish: &Wish,
+        certificate: CertificateDer<'static>,
         version: &'static SupportedProtocolVersion,
     ) -> TlsConnector {
         let mut roots = RootCertStore::empty();
@@ -233,7 +243,7 @@ impl Bench {
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots)
-            .with_client_auth_cert(vec![wish.certificate()], key)
+            .with_client_auth_cert(vec![certificate], key)
             .unwrap();
         TlsConnector::from(Arc::new(config))
     }

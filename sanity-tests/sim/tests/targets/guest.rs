@@ -43,7 +43,7 @@ fn relay(bed: &Arc<Bed>, bench: &Arc<Bench>, wish: Wish, tasks: &mut JoinSet<()>
             let server = bed.connect(bench.target.address()).unwrap();
             server.set_nonblocking(true).unwrap();
             let name = ServerName::try_from(server_name(FS, REGION)).unwrap();
-            let connector = bench.connector(&wish, &rustls::version::TLS13);
+            let connector = bench.connector(wish.certificate(), &rustls::version::TLS13);
             let server = TcpStream::from_std(server).unwrap();
             let mut tls = connector.connect(name, server).await.unwrap();
             tokio::spawn(async move {
