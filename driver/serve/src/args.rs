@@ -17,11 +17,11 @@ pub struct ServeArgs {
     #[arg(long, env = "CSI_ENDPOINT", default_value = "unix://tmp/csi.sock")]
     pub endpoint: Endpoint,
 
-    /// Where to serve /metrics and /healthz over HTTP: IP:PORT or :PORT; empty is nowhere
+    /// Where to serve /metrics, /healthz and /readyz over HTTP: IP:PORT or :PORT; empty is nowhere
     #[arg(long, default_value = "", value_name = "ADDRESS")]
     pub http_endpoint: HttpAddress,
 
-    /// Where to serve /healthz alone, for kubelet: IP:PORT or :PORT; empty is nowhere
+    /// Where to serve /healthz and /readyz alone, for kubelet: IP:PORT or :PORT; empty is nowhere
     #[arg(long, default_value = "", value_name = "ADDRESS")]
     pub health_endpoint: HttpAddress,
 

@@ -1,4 +1,4 @@
-//! `/metrics` and `/healthz` over plain HTTP.
+//! `/metrics`, `/healthz` and `/readyz` over plain HTTP.
 
 use std::convert::Infallible;
 use std::io;
@@ -83,7 +83,7 @@ impl HttpAddress {
 /// What is served.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
-    /// What `/healthz` probes.
+    /// What `/healthz` and `/readyz` probe.
     pub(crate) plugin: Endpoint,
     /// What `/metrics` shows; nothing is shown without.
     pub(crate) metrics: Option<Metrics>,
@@ -131,17 +131,19 @@ impl Pages {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
         }
         match (request.uri().path(), &self.metrics) {
-            ("/healthz", _) => self.health().await,
+            ("/healthz", _) => self.health(StatusCode::OK).await,
+            ("/readyz", _) => self.health(StatusCode::SERVICE_UNAVAILABLE).await,
             ("/metrics", Some(metrics)) => metrics_page(metrics),
             _ => text(StatusCode::NOT_FOUND, "no such page\n"),
         }
     }
 
-    async fn health(&self) -> Response<Full<Bytes>> {
+    /// `starting` answers for a plugin that is alive and not ready: whoever restarts dead plugins
+    /// must leave it alone, and whoever waits for ready ones must wait.
+    async fn health(&self, starting: StatusCode) -> Response<Full<Bytes>> {
         match health::probe(&self.plugin).await {
             Ok(true) => text(StatusCode::OK, "ok\n"),
-            // Alive; whoever only restarts dead plugins must leave it alone.
-            Ok(false) => text(StatusCode::OK, "starting\n"),
+            Ok(false) => text(starting, "starting\n"),
             Err(error) => {
                 let reason = Chain(&error).to_string();
                 warn!(reason, "unhealthy");

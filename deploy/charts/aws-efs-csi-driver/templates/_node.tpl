@@ -57,7 +57,7 @@
     {{- toYaml . | nindent 4 }}
     {{- else }}
     httpGet:
-      path: /healthz
+      path: /readyz
       port: healthz
     timeoutSeconds: 3
     periodSeconds: 5

@@ -47,12 +47,15 @@ async fn identity_tells_name_version_and_services() {
 }
 
 #[tokio::test]
-async fn healthz_follows_the_probe_through_the_plugins_own_socket() {
+async fn health_and_readiness_follow_the_probe_through_the_plugins_own_socket() {
     let bench = Bench::start().await;
     let pages = Pages { plugin: bench.endpoint.clone(), metrics: None };
-    assert_eq!(get(&pages, "GET /healthz").await, (200, "ok\n".to_owned()));
+    for page in ["GET /healthz", "GET /readyz"] {
+        assert_eq!(get(&pages, page).await, (200, "ok\n".to_owned()));
+    }
     *bench.readiness.lock().unwrap() = Readiness::Starting;
     assert_eq!(get(&pages, "GET /healthz").await, (200, "starting\n".to_owned()));
+    assert_eq!(get(&pages, "GET /readyz").await, (503, "starting\n".to_owned()));
     *bench.readiness.lock().unwrap() = Readiness::Broken("no instance id".to_owned());
     let (status, body) = get(&pages, "GET /healthz").await;
     assert_eq!(status, 503);
