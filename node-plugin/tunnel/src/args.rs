@@ -30,7 +30,7 @@ pub enum Command {
     /// What the supervisor starts
     #[command(hide = true)]
     Worker(Box<ServeArgs>),
-    /// End with 0 if the tunnel of this node answers and every port is bound, else with 1
+    /// End with 0 if this container's tunnel is the node's and every port is bound, else with 1
     Health(SocketArgs),
     /// Print what every port does, as JSON
     List(SocketArgs),

@@ -52,7 +52,7 @@ type Answer = Result<(String, bool), ClientError>;
 
 async fn health(client: Client) -> Answer {
     let health = client.health().await?;
-    Ok((serde_json::to_string(&health).unwrap_or_default(), health.ready))
+    Ok((serde_json::to_string(&health).unwrap_or_default(), health.is_ready_here()))
 }
 
 async fn list(client: Client) -> Answer {

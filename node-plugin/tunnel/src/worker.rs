@@ -119,10 +119,9 @@ async fn serve(config: Config, inheritance: Inheritance) -> Result<(), WorkerErr
     let issuer = issuer(&config)?;
     let state = StateFile::new(&config.state_folder);
     let mut entries = state.load().map_err(WorkerError::State)?;
-    let predecessor = match restarts {
-        0 => Predecessor::ask(&config.control_socket).await,
-        _ => None,
-    };
+    // Once the socket was moved to its place, clients find this instance there, not an earlier one.
+    let predecessor =
+        if control_new.exists() { Predecessor::ask(&config.control_socket).await } else { None };
     if let Some(predecessor) = &predecessor {
         // It knows what the file says, and what was not written yet.
         entries = predecessor.entries.clone();

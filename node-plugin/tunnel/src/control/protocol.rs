@@ -155,6 +155,10 @@ pub struct Health {
     pub program: String,
     /// Process id of the worker.
     pub pid: u32,
+    /// The process-id namespace of the worker, which tells the pod of one instance from another's:
+    /// during an upgrade two pods share the folder of the control socket.
+    #[serde(default)]
+    pub namespace: String,
     /// Whether every port of the state on disk is bound.
     pub ready: bool,
     /// Ports that are served.
@@ -164,6 +168,23 @@ pub struct Health {
     /// Times that the worker was started again since the supervisor started.
     #[serde(default)]
     pub restarts: u32,
+}
+
+impl Health {
+    /// The namespace of this process; empty if the system does not tell.
+    #[must_use]
+    pub fn own_namespace() -> String {
+        std::fs::read_link("/proc/self/ns/pid")
+            .map(|link| link.display().to_string())
+            .unwrap_or_default()
+    }
+
+    /// Whether every port is bound, by the instance of the caller's own container. A successor
+    /// whose hand-over has not happened must not be called ready on the word of its predecessor.
+    #[must_use]
+    pub fn is_ready_here(&self) -> bool {
+        self.ready && self.namespace == Self::own_namespace()
+    }
 }
 
 /// Why a request was refused.

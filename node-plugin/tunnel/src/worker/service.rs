@@ -108,6 +108,7 @@ impl Service {
         Health {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            namespace: Health::own_namespace(),
             ready: ports.iter().all(|port| port.state != PortState::Unbound),
             ports: count(ports.len()),
             connections: ports.iter().map(|port| port.connections).sum(),

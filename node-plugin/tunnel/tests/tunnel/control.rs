@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use efs_tunnel::control::{ClientError, Ensure, RefusalKind};
+use efs_tunnel::control::{ClientError, Ensure, Health, RefusalKind};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -88,4 +88,13 @@ async fn the_socket_is_closed_to_others_and_speaks_one_line_per_request() {
     assert!(ask("nonsense\n").await.contains("\"kind\":\"invalid\""));
     assert!(ask("{\"version\":2,\"health\":{}}\n").await.contains("\"kind\":\"version\""));
     assert!(ask("{\"version\":1,\"list\":{},\"later\":1}\n").await.starts_with("{\"version\":1"));
+}
+
+#[tokio::test]
+async fn only_the_own_instance_makes_a_pod_ready() {
+    let stand = Stand::start().await;
+    let health = stand.health().await;
+    assert!(health.is_ready_here());
+    let elsewhere = Health { namespace: "pid:[1]".to_owned(), ..health };
+    assert!(!elsewhere.is_ready_here(), "the predecessor's word, during an upgrade");
 }

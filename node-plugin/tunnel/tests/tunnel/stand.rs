@@ -56,8 +56,8 @@ impl Stand {
         let client = Client::new(folder.path().join("run/tunnel.sock"));
         // The first start makes an RSA key, which takes a second and more on a busy machine.
         let client = client.with_patience(Duration::from_mins(1));
-        let stand = Self { folder, client, first_port, settings, supervisor };
-        stand.health().await;
+        let mut stand = Self { folder, client, first_port, settings, supervisor };
+        stand.answers().await;
         stand
     }
 
@@ -107,6 +107,15 @@ impl Stand {
         let path = self.folder.path().join("ca.pem");
         std::fs::write(&path, pem).unwrap();
         path
+    }
+
+    /// Waits for the first answer, as long as the program lives.
+    async fn answers(&mut self) {
+        let patience = Duration::from_millis(200);
+        while self.client.clone().with_patience(patience).health().await.is_err() {
+            let ended = self.supervisor.try_wait().unwrap();
+            assert!(ended.is_none(), "efs-tunnel ended: {ended:?}");
+        }
     }
 
     pub(crate) async fn health(&self) -> Health {
