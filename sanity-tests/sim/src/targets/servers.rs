@@ -21,6 +21,9 @@ use super::ganesha::Ganesha;
 /// is longer than any outage that a test makes.
 const IDLE: Duration = Duration::from_mins(3);
 
+/// Servers that run at once while some of them are idle: each takes up to 50 MiB.
+const MOST: usize = 40;
+
 /// The servers and the data of all file systems.
 #[derive(Debug)]
 pub struct Servers {
@@ -97,6 +100,7 @@ impl Servers {
         let running = if let Some(running) = server.take() {
             running
         } else {
+            self.make_room().await;
             let folder = self.folder.join(format!(".server-{}", slot.number));
             let ganesha = Ganesha::start(&export, &folder).await?;
             Running { ganesha, directory, used: Instant::now() }
@@ -122,6 +126,30 @@ impl Servers {
 
     fn all(&self) -> Vec<Arc<Slot>> {
         self.with(|slots| slots.values().map(Arc::clone).collect())
+    }
+
+    /// Stops the server that was idle longest, if many run. One that is being started or stopped
+    /// is locked and left alone.
+    async fn make_room(&self) {
+        let slots = self.all();
+        let mut idle = Vec::new();
+        let mut running = 0;
+        for slot in &slots {
+            if let Ok(server) = slot.server.try_lock()
+                && let Some(found) = server.as_ref()
+            {
+                running += 1;
+                if slot.users.load(Ordering::Relaxed) == 0 {
+                    idle.push((found.used, slot));
+                }
+            }
+        }
+        let longest = idle.into_iter().min_by_key(|(used, _)| *used);
+        if running >= MOST
+            && let Some((_, slot)) = longest
+        {
+            slot.stop_if(|_| true).await;
+        }
     }
 
     /// How many servers run.
@@ -163,12 +191,18 @@ async fn sweep(servers: Weak<Servers>) {
 
 impl Slot {
     async fn sweep(&self) {
+        self.stop_if(|running| running.used.elapsed() > IDLE).await;
+    }
+
+    /// Stops the server if nobody uses it and it fits.
+    async fn stop_if(&self, fits: impl FnOnce(&Running) -> bool) {
         let mut server = self.server.lock().await;
         let is_idle = server.as_mut().is_some_and(|running| {
             if self.users.load(Ordering::Relaxed) > 0 {
                 running.used = Instant::now();
+                return false;
             }
-            running.used.elapsed() > IDLE
+            fits(running)
         });
         let idle = if is_idle { server.take() } else { None };
         drop(server);

@@ -62,3 +62,23 @@ async fn an_access_points_server_starts_at_the_first_connection_and_makes_its_ro
     assert_eq!(servers.running().await, 0);
     assert!(!timeout(PATIENCE, is_nfs(&mut whole)).await.unwrap_or(false));
 }
+
+#[tokio::test]
+async fn idle_servers_make_room_for_new_ones() {
+    if !has_nfs_server() || !nix::unistd::getuid().is_root() {
+        eprintln!("SKIPPED: nfs-ganesha is not installed, or this is not root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let servers = Servers::new(folder.path());
+    let bench = Bench::with(Backend::Nfs(Arc::clone(&servers)), tokio::spawn(async {})).await;
+    for n in 0..43 {
+        let point = bench.access_point(&format!("/base/{n}"), 1_000 + n, FS);
+        let wish = Wish { access_point: Some(point), ..Wish::default() };
+        let mut stream = bench.connect(&wish).await.unwrap();
+        assert!(timeout(PATIENCE, is_nfs(&mut stream)).await.unwrap());
+    }
+    let running = servers.running().await;
+    assert!((39..=41).contains(&running), "{running}");
+    servers.stop().await;
+}
