@@ -32,15 +32,16 @@ pub(super) async fn serve(client: TcpStream, port: Arc<Port>, flow: Arc<Flow>) {
     let ends = match upstream {
         Upstream::Plain(stream) => {
             let (read, write) = stream.into_split();
-            relay(client, read, write, &port, &flow).await
+            relay(Arc::clone(&client), read, write, &port, &flow).await
         }
         Upstream::Tls(stream) => {
             let (read, write) = tokio::io::split(stream);
-            relay(client, read, write, &port, &flow).await
+            relay(Arc::clone(&client), read, write, &port, &flow).await
         }
     };
+    // The client is reset when it is dropped, and dials again at once: the pause stands before.
     if let End::Target(error) = ends {
-        port.lost(error, flow.was_answered()).await;
+        port.lost(error, flow.was_answered());
     }
 }
 

@@ -80,9 +80,10 @@ pub(super) enum DialError {
 /// Connects to the port's own target, or else to the first of those that stand by. It tries until
 /// one answers. One connection of a port dials at a time, so the pauses hold for all of them.
 pub(super) async fn reach(port: &Port) -> Upstream {
-    let mut backoff = port.dialling().await;
+    let _turn = port.dialling().await;
     loop {
-        if let Some(time) = backoff.not_before() {
+        let not_before = port.backoff().not_before();
+        if let Some(time) = not_before {
             sleep_until(time).await;
         }
         for target in port.targets() {
@@ -95,7 +96,7 @@ pub(super) async fn reach(port: &Port) -> Upstream {
                 Err(error) => port.failed(&error),
             }
         }
-        backoff.failed(Instant::now());
+        port.backoff().failed(Instant::now());
     }
 }
 

@@ -60,7 +60,8 @@ pub(crate) struct Port {
     failover: Mutex<Vec<Target>>,
     acceptor: Mutex<Option<Acceptor>>,
     connections: Mutex<Connections>,
-    backoff: tokio::sync::Mutex<Backoff>,
+    turn: tokio::sync::Mutex<()>,
+    backoff: Mutex<Backoff>,
     outcome: Mutex<Outcome>,
     dials: AtomicU64,
     failures: AtomicU64,
@@ -127,7 +128,8 @@ impl Port {
             failover: Mutex::new(failover),
             acceptor: Mutex::default(),
             connections: Mutex::default(),
-            backoff: tokio::sync::Mutex::new(Backoff::new()),
+            turn: tokio::sync::Mutex::default(),
+            backoff: Mutex::new(Backoff::new()),
             outcome: Mutex::default(),
             dials: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -229,8 +231,13 @@ impl Port {
         self.plant.handshakes.acquire().await.ok()
     }
 
-    pub(super) async fn dialling(&self) -> tokio::sync::MutexGuard<'_, Backoff> {
-        self.backoff.lock().await
+    /// One connection of a port dials at a time.
+    pub(super) async fn dialling(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    pub(super) fn backoff(&self) -> MutexGuard<'_, Backoff> {
+        lock(&self.backoff)
     }
 
     pub(super) fn dials(&self) {
@@ -248,7 +255,7 @@ impl Port {
     }
 
     /// A target that was connected is no more.
-    pub(super) async fn lost(&self, error: Option<io::Error>, answered: bool) {
+    pub(super) fn lost(&self, error: Option<io::Error>, answered: bool) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let reason = error.map_or_else(
             || "closed the connection".to_owned(),
@@ -258,7 +265,7 @@ impl Port {
         let target = target.map_or_else(String::new, |target| target.to_string());
         let silent = if answered { "" } else { " before it answered anything" };
         self.note(format!("{target} {reason}{silent}"));
-        let mut backoff = self.backoff.lock().await;
+        let mut backoff = self.backoff();
         if answered {
             backoff.lost(Instant::now());
         } else {
