@@ -48,7 +48,7 @@ async fn the_last_hundred_gids_go_to_a_hundred_callers_and_the_next_is_refused()
     let bench = Bench::new();
     crowd(&bench);
     sleep(Duration::from_secs(2)).await;
-    let results = burst(&[bench.clone()], &names(100)).await;
+    let results = burst(std::slice::from_ref(&bench), &names(100)).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     let free: Vec<u32> = (1000..=2000).filter(|gid| gid % 10 == 3).collect();
     assert_eq!(bench.gids(), free);

@@ -2,7 +2,6 @@
 //! asked, and what the world holds afterwards.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
-#![expect(clippy::print_stdout, reason = "figures that the budgets bound")]
 
 mod accounts;
 mod create;
