@@ -105,6 +105,7 @@ securityContext:
     - --control-socket={{ include "efs.tunnelSocket" $root }}
     - --state-dir=/var/run/efs
     - --key-dir=/var/amazon/efs
+    - --kubelet-dir={{ $root.Values.node.kubeletPath }}
     - --max-connections={{ int $tunnel.maxConnections }}
     - {{ include "efs.verbosity" (list $root $tunnel.logLevel) }}
     {{- range $tunnel.additionalArgs }}
