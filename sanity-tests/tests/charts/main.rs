@@ -8,6 +8,7 @@
     reason = "helpers of tests, in which all three are allowed"
 )]
 
+mod alerts;
 mod arguments;
 mod documented;
 mod ebs;
