@@ -22,13 +22,6 @@ pub(crate) fn check(container: &Container) {
         return;
     }
     let program = container.commands().remove(0).remove(0);
-    let efs_controller = csi_controller::args::Args::command();
-    if container.args().first().is_some_and(|first| first == "efs")
-        && program == "/bin/csi-controller"
-        && efs_controller.find_subcommand("efs").is_none()
-    {
-        return;
-    }
     for command in container.commands() {
         parse(&command);
     }
