@@ -209,7 +209,7 @@ async fn settle<K: Nfs, T: Tunnel>(
         return Err(conflict(Conflict::Foreign { fs, source_ }));
     };
     let there = means.ports.identity_of(mount.port).await?;
-    if there.as_ref() != Some(&route.identity) {
+    if !there.as_ref().is_some_and(|there| same_rights(there, &route.identity)) {
         let there = there.as_ref().map_or_else(|| "one that nobody knows".to_owned(), shown);
         let wanted = shown(&route.identity);
         return Err(conflict(Conflict::OtherIdentity { there, wanted }));
@@ -225,6 +225,16 @@ async fn settle<K: Nfs, T: Tunnel>(
     // It may be there because an earlier call was cut short before it could do this.
     raise_read_ahead(means, top).await;
     Ok(())
+}
+
+/// Whether two identities see the same with the same rights. By which name or address they go there,
+/// and who vouches for it, changes with flags, and for a mount that was made by upstream's helper it
+/// is not known in our words; kubelet publishes such mounts again when it starts.
+fn same_rights(one: &Identity, other: &Identity) -> bool {
+    let way = |identity: &Identity| identity.tls.as_ref().map(|tls| tls.iam.is_some());
+    one.file_system == other.file_system
+        && one.access_point == other.access_point
+        && way(one) == way(other)
 }
 
 fn shown(identity: &Identity) -> String {

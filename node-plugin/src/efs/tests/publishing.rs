@@ -75,6 +75,23 @@ async fn what_is_mounted_at_the_target_is_never_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_rights_by_another_way_are_the_same_volume_and_other_rights_are_not() {
+    let stand = Stand::new().await;
+    let limit = Duration::from_secs(9);
+    let volume_context = BTreeMap::from([("mounttargetip".to_owned(), "10.0.0.1".to_owned())]);
+    let by_address = csi::NodePublishVolumeRequest { volume_context, ..publish(VOLUME, "/k/1") };
+    stand.call_publish(by_address, limit).await.unwrap();
+    stand.publish(VOLUME, "/k/1").await.unwrap();
+    let mut with_iam = publish(VOLUME, "/k/1");
+    let mount = MountVolume { mount_flags: vec!["iam".to_owned()], ..MountVolume::default() };
+    with_iam.volume_capability.as_mut().unwrap().access_type = Some(AccessType::Mount(mount));
+    let error = stand.call_publish(with_iam, limit).await.unwrap_err();
+    assert_eq!(error.code(), Code::AlreadyExists);
+    assert!(error.message().contains("over TLS with IAM"), "{error}");
+    assert_eq!((stand.kernel.mounted(), stand.tunnel.ports()), (1, vec![PORT]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn hostile_requests_start_nothing() {
     let stand = Stand::new().await;
     let mut requests = Vec::new();
