@@ -80,7 +80,7 @@ pub struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(16..=4096))]
     pub socket_buffer: u32,
 
-    /// Seconds after which a mount target that acknowledges nothing counts as lost
+    /// Seconds after which a mount target that acknowledges nothing, or has no room, counts as lost
     #[arg(long, default_value_t = 20, value_name = "SECONDS",
         value_parser = clap::value_parser!(u16).range(2..=600))]
     pub target_timeout: u16,

@@ -150,3 +150,21 @@ async fn several_live_connections_of_one_port_do_not_push_each_other_out() {
         echo(stream, "still").await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_new_connection_takes_the_place_of_one_that_has_been_stuck_for_long() {
+    let stand = Stand::start().await;
+    let target = Target::clear(Manner::Stall).await;
+    let port = stand.serve(clear(target.address)).await;
+    let mut stuck = connect(port).await;
+    let _ = timeout(Duration::from_secs(1), stuck.write_all(&vec![7; 4 << 20])).await;
+    let mut young = connect(port).await;
+    young.write_all(b"x").await.unwrap();
+    until("both live", async || stand.status(port).await.connections == 2).await;
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(stand.status(port).await.connections, 2, "nobody wanted the place yet");
+    let _new = connect(port).await;
+    let lost = timeout(Duration::from_secs(5), stuck.read(&mut [0; 1])).await.unwrap();
+    assert_eq!(lost.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(timeout(Duration::from_millis(300), young.read(&mut [0; 1])).await.is_err());
+}

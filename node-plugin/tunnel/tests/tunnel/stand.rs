@@ -168,7 +168,7 @@ fn spawn(folder: &TempDir, first_port: u16, settings: &Settings) -> Child {
         .arg(first_port.to_string())
         .arg("--port-range-upper-bound")
         .arg((first_port + PORTS).to_string())
-        .arg("--target-timeout=3")
+        .arg("--target-timeout=60")
         .stdin(Stdio::null())
         .spawn()
         .unwrap()
