@@ -18,6 +18,8 @@ use self::node_object::NodeObjectError;
 
 /// Longest that a source may take; the metadata service keeps to the same.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Times that a metadata service which gave a token is asked.
+const IMDS_ASKS: u32 = 4;
 
 /// A source by name, as `--metadata-sources` lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +134,8 @@ impl Sources {
     /// The facts of the first source that answers.
     ///
     /// # Errors
-    /// All sources' failures, each within three seconds.
+    /// All sources' failures, each within three seconds, twelve from a metadata service that gives a
+    /// token and then nothing.
     pub async fn facts(&self) -> Result<InstanceFacts, MetadataError> {
         let mut failures: Vec<(SourceName, SourceError)> = Vec::new();
         for &name in &self.settings.order {
@@ -165,11 +168,23 @@ impl Sources {
         Ok(self.imds.zone_id().await?)
     }
 
+    /// A service that gave a token is there. Where the node is short of CPU it may be slow, and a
+    /// plugin that ends and is started again makes that worse.
+    async fn patient_imds(&self) -> Result<InstanceFacts, ImdsError> {
+        for _ in 1..IMDS_ASKS {
+            match self.imds.facts().await {
+                Err(ImdsError::Silent { .. }) => {}
+                decided => return decided,
+            }
+        }
+        self.imds.facts().await
+    }
+
     async fn ask(&self, name: SourceName) -> Result<InstanceFacts, SourceError> {
         let settings = &self.settings;
         match name {
             SourceName::Imds if settings.imds_disabled => Err(SourceError::Disabled),
-            SourceName::Imds => Ok(self.imds.facts().await?),
+            SourceName::Imds => Ok(self.patient_imds().await?),
             SourceName::Kubernetes => {
                 let node = settings.node_name.as_deref();
                 let fetch = node_object::fetch(node, settings.kubeconfig.as_deref());
