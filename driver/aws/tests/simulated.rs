@@ -79,15 +79,8 @@ fn secret() -> &'static str {
 }
 
 fn instance() -> InstanceSeed {
-    InstanceSeed {
-        id: Some(INSTANCE.to_owned()),
-        instance_type: "m5.large".to_owned(),
-        zone: "us-east-1a".to_owned(),
-        state: "running".to_owned(),
-        max_attachments: None,
-        network_interfaces: 1,
-        root: false,
-    }
+    let seed = InstanceSeed::new("m5.large", "us-east-1a");
+    InstanceSeed { id: Some(INSTANCE.to_owned()), root: false, ..seed }
 }
 
 fn wanted(name: &str) -> CreateVolume {
