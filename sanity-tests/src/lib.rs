@@ -5,6 +5,7 @@ pub mod bench;
 pub mod calls;
 pub mod chart;
 pub mod mkfs_log;
+pub mod pod;
 pub mod random;
 pub mod sanity;
 pub mod stand;

@@ -1,6 +1,7 @@
 //! A stand: a node in a guest machine, a simulated AWS and the two plugins, all as real processes
 //! with real sockets, and all gone when it is dropped.
 
+mod efs;
 mod leftovers;
 mod node;
 mod power;
@@ -20,6 +21,7 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::calls::{self, Controller, Node};
+pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM};
 use program::{HostProgram, until};
 pub use program::{binary, cache};
 pub use shared::on_shared_stand;
@@ -46,13 +48,21 @@ pub struct Settings {
     pub verbosity: u8,
     /// More arguments of the node plugin.
     pub node_arguments: &'static [&'static str],
+    /// Whether there are mount targets, for the EFS driver.
+    pub efs: bool,
 }
 
 impl Settings {
     /// Times as EC2's, on an ordinary instance.
     #[must_use]
     pub fn as_ec2() -> Self {
-        Self { world: World::ec2(), instance_type: "m5.large", verbosity: 4, node_arguments: &[] }
+        Self {
+            world: World::ec2(),
+            instance_type: "m5.large",
+            verbosity: 4,
+            node_arguments: &[],
+            efs: false,
+        }
     }
 
     /// Short times, with reads that lag all the same.
@@ -82,6 +92,7 @@ pub struct Stand {
     controller: HostProgram,
     _sim: HostProgram,
     imds: String,
+    endpoint: String,
     settings: Settings,
     bed: Bed,
 }
@@ -104,13 +115,14 @@ impl Stand {
         ];
         controller.environment = vec![
             ("AWS_EC2_ENDPOINT", announcement.endpoint.clone()),
-            ("AWS_ENDPOINT_URL_STS", announcement.endpoint),
+            ("AWS_ENDPOINT_URL_STS", announcement.endpoint.clone()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", sim_key().0),
             ("AWS_SECRET_ACCESS_KEY", sim_key().1),
         ];
-        let mut stand = Self { admin, controller, _sim: sim, imds, settings, bed };
+        let endpoint = announcement.endpoint;
+        let mut stand = Self { admin, controller, _sim: sim, imds, endpoint, settings, bed };
         stand.start_controller().await?;
         block_in_place(|| stand.prepare_guest())?;
         stand.start_node().await?;
@@ -235,6 +247,9 @@ async fn start_sim(bed: &Bed, settings: &Settings) -> Result<(HostProgram, Annou
     instance.id = Some(NODE_ID.to_owned());
     let mut seed = Seed::usual(REGION);
     seed.instances.push(instance);
+    if settings.efs {
+        seed.file_systems = vec![efs::file_system()];
+    }
     seed.settings = Some(settings.world.clone());
     let seed_file = run_dir.join("seed.json");
     std::fs::write(&seed_file, json!(seed).to_string())?;
@@ -249,6 +264,10 @@ async fn start_sim(bed: &Bed, settings: &Settings) -> Result<(HostProgram, Annou
         format!("--guest={NODE_ID}={}", run_dir.display()),
         format!("--disks={}", run_dir.join("disks").display()),
     ];
+    if settings.efs {
+        sim.arguments.push(format!("--efs={}", run_dir.join("efs").display()));
+        sim.arguments.push("--target-interface=lo".to_owned());
+    }
     sim.start(bed)?;
     let read = || std::fs::read(&announced).ok();
     let line = until(Duration::from_secs(10), read).await;

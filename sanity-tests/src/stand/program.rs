@@ -21,9 +21,14 @@ pub(super) struct HostProgram {
 
 impl HostProgram {
     pub(super) fn new(name: &'static str, run_dir: &Path) -> Self {
+        Self::named(name, name, run_dir)
+    }
+
+    /// One of several processes of a program; its log has the name `log`.
+    pub(super) fn named(log: &str, name: &'static str, run_dir: &Path) -> Self {
         Self {
             name,
-            log: run_dir.join(format!("{name}.log")),
+            log: run_dir.join(format!("{log}.log")),
             child: None,
             arguments: Vec::new(),
             environment: Vec::new(),

@@ -1,7 +1,9 @@
-//! `make demo`: one volume's whole life, on a real NVMe disk in a real guest, through the real
-//! binaries, against a simulated AWS. Each step says what happens, how long it took and what EC2
-//! was asked.
+//! `make demo`: an EBS volume's whole life on a real NVMe disk, then two EFS access points over
+//! NFS and TLS, in a real guest, through the real binaries, against a simulated AWS. Each step says
+//! what happens, how long it took and what AWS was asked.
 #![expect(clippy::print_stdout, reason = "the demo talks to the person who started it")]
+
+mod efs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,7 @@ async fn demo() -> Result<Duration> {
     let volume = demo.first_life().await?;
     let restored = demo.second_life(&volume).await?;
     demo.end(&volume, &restored).await?;
+    demo.efs().await?;
     Ok(started.elapsed())
 }
 
@@ -82,7 +85,7 @@ impl Demo {
         let class = StorageClass::read(&file, "ebs.csi.aws.com")?;
         println!("demo: StorageClass {} from {}", class.name, file.display());
         let begun = Instant::now();
-        let stand = Stand::start(Settings::as_ec2()).await?;
+        let stand = Stand::start(Settings { efs: true, ..Settings::as_ec2() }).await?;
         println!(
             "demo: guest, aws-sim, csi-controller and csi-node are up after {:.1} s (node {NODE_ID} in {ZONE})",
             begun.elapsed().as_secs_f64()
