@@ -13,7 +13,8 @@ use sanity_tests::stand::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, Setti
 use tokio::task::block_in_place;
 
 /// Tests that the suite skips: a part of their name, and the capability that is not advertised.
-const SKIPPED: [(&str, &str); 15] = [
+const SKIPPED: [(&str, &str); 17] = [
+    ("GroupController", "GROUP_CONTROLLER_SERVICE"),
     ("ControllerListVolumeHealth", "LIST_VOLUME_HEALTH"),
     ("ControllerGetVolumeHealth", "GET_VOLUME_HEALTH"),
     ("NodeGetVolumeHealth", "GET_VOLUME_HEALTH"),
@@ -25,8 +26,9 @@ const SKIPPED: [(&str, &str); 15] = [
     ("volume lifecycle", "PUBLISH_UNPUBLISH_VOLUME"),
     ("napshot", "CREATE_DELETE_SNAPSHOT"),
     ("source volume", "CLONE_VOLUME"),
+    ("ExpandVolume", "EXPAND_VOLUME"),
+    ("ModifyVolume", "MODIFY_VOLUME"),
     ("volume attribute class", "MODIFY_VOLUME"),
-    ("GroupController", "GROUP_CONTROLLER_SERVICE"),
     ("single node single writer", "SINGLE_NODE_MULTI_WRITER"),
     ("stage", "STAGE_UNSTAGE_VOLUME"),
 ];
