@@ -107,7 +107,7 @@ impl<C: Ebs> Modifier<C> {
         for member in members {
             let changed =
                 if apart { self.alone(&volume, &member.wish).await } else { changed.clone() };
-            let outcome = self.finish(&member.wish, &volume, changed).await;
+            let outcome = self.finish(&member.wish, changed).await;
             member.answer(outcome);
         }
     }
@@ -136,7 +136,6 @@ impl<C: Ebs> Modifier<C> {
     async fn finish(
         &self,
         wish: &Wish,
-        before: &Volume,
         changed: Result<Volume, ModifyError>,
     ) -> Result<Volume, ModifyError> {
         let waits = matches!(&changed, Err(ModifyError::Refused { error, .. }) if matches!(
@@ -146,7 +145,7 @@ impl<C: Ebs> Modifier<C> {
         if let Wish::Properties(parameters) = wish
             && (changed.is_ok() || waits)
         {
-            self.change_tags(TagChange::of(parameters, &before.tags)).await?;
+            self.change_tags(TagChange::of(parameters)).await?;
         }
         changed
     }

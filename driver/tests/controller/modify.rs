@@ -238,3 +238,12 @@ async fn tags_are_written_while_the_volume_waits_for_its_next_modification() {
     assert_eq!(volume.tags.get("tier").map(String::as_str), Some("hot"));
     assert_eq!(volume.throughput, Some(125));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_reads_do_not_show_yet_is_deleted_all_the_same() {
+    let bench = Bench::new();
+    let id = bench.made("pvc-1").await;
+    bench.modify(&id, &[("tagSpecification_1", "tier=hot")]).await.unwrap();
+    bench.modify(&id, &[("tagDeletion_1", "tier")]).await.unwrap();
+    assert!(!bench.volumes()[0].tags.contains_key("tier"));
+}

@@ -136,7 +136,8 @@ pub(super) fn shows(seen: &Modification, call: &ModifyVolume) -> bool {
         && call.throughput.is_none_or(|throughput| seen.throughput == Some(throughput))
 }
 
-/// Tags to change, less those that are so already.
+/// Tags to change. All of them are written each time, whatever reads show: what a call just before
+/// this one wrote they may not show yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct TagChange {
     /// Tags to add or overwrite.
@@ -146,7 +147,7 @@ pub(super) struct TagChange {
 }
 
 impl TagChange {
-    pub(super) fn of(parameters: &MutableParameters, has: &Tags) -> Self {
+    pub(super) fn of(parameters: &MutableParameters) -> Self {
         let mut add = parameters.tags.clone();
         if let Some(ratio) = parameters.iops_per_gib {
             add.insert(IOPS_PER_GIB_TAG.to_owned(), ratio.to_string());
@@ -154,9 +155,7 @@ impl TagChange {
         if let Some(raise) = parameters.raise_iops_on_modify {
             add.insert(RAISE_IOPS_TAG.to_owned(), raise.to_string());
         }
-        add.retain(|key, value| has.get(key) != Some(value));
-        let deleted = parameters.deleted_tags.iter().filter(|key| has.contains_key(*key));
-        Self { add, delete: deleted.cloned().collect() }
+        Self { add, delete: parameters.deleted_tags.iter().cloned().collect() }
     }
 }
 
@@ -257,17 +256,16 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_are_so_already_are_not_written() {
+    fn ratios_are_remembered_as_tags_beside_the_users() {
         let parameters = MutableParameters {
-            tags: Tags::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]),
-            deleted_tags: ["c".to_owned(), "d".to_owned()].into(),
+            tags: Tags::from([("a".to_owned(), "1".to_owned())]),
+            deleted_tags: ["c".to_owned()].into(),
             iops_per_gib: Some(5),
             ..MutableParameters::default()
         };
-        let has = Tags::from([("a".to_owned(), "1".to_owned()), ("c".to_owned(), "x".to_owned())]);
-        let change = TagChange::of(&parameters, &has);
+        let change = TagChange::of(&parameters);
         let added: Vec<&str> = change.add.keys().map(String::as_str).collect();
-        assert_eq!(added, ["b", IOPS_PER_GIB_TAG]);
+        assert_eq!(added, ["a", IOPS_PER_GIB_TAG]);
         assert_eq!(change.delete, ["c"]);
     }
 }
