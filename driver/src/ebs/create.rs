@@ -172,7 +172,12 @@ impl<C: Ebs> Maker<C> {
             let made = repeat(self.until, || self.shared.ec2.create_volume(call.clone())).await;
             let failed = match made {
                 Ok(volume) if is_live(volume.state) => return Ok(Tried::Volume(Box::new(volume))),
-                Ok(_replayed) => return Ok(Tried::Spent),
+                // The token's own volume is dead. A call with another source may have made a live
+                // one since, which reads do not show yet.
+                Ok(_replayed) if Instant::now() >= self.began + READ_LAG_BOUND => {
+                    return Ok(Tried::Spent);
+                }
+                Ok(_replayed) => return self.after_mismatch(n).await,
                 Err(failed) => failed,
             };
             match failed.error.kind {

@@ -5,7 +5,7 @@ use csi_sim::world::{Action, FaultKind, When};
 
 use crate::ask::Kind;
 use crate::moves::{Act, Bad, From, Move, Op};
-use crate::replay;
+use crate::{moves_of, replay};
 
 const SEEDS: u64 = 12;
 const MADE: Op = Op::Create { name: 0, kind: Kind::Plain, from: From::Nothing };
@@ -171,4 +171,13 @@ fn regression_a_repeated_creation_is_answered_when_reads_show_the_volume() {
         after(300, call(1, Op::List { page: 1 })),
         after(300, call(1, Op::Validate { name: 0 })),
     ]);
+}
+
+/// A name whose first volume is dead, so that its token is replayed and the next one is at hand,
+/// while reads do not show yet the live copy that the name has since. Takes all the moves of the
+/// seed that found it: cut down, they depend on the delays too much.
+#[test]
+fn regression_a_name_that_a_fresh_copy_has_is_not_given_to_a_second_volume() {
+    let violation = replay(1_007, &moves_of(1_007, 2_000), true).err();
+    assert!(violation.is_none(), "{}", violation.map_or_else(String::new, |found| found.why));
 }
