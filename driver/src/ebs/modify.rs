@@ -123,9 +123,7 @@ impl<C: Ebs> Modifier<C> {
     async fn gathered(&self) -> Result<Volume, ModifyError> {
         let closes = Instant::now() + self.shared.settings.modify_window;
         let volume = self.volume().await?;
-        let alone = self.shared.groups.len(&self.id) == 1;
-        let idle = || self.shared.groups.first(&self.id, |wish| !wish.modifies(&volume));
-        if !(alone && idle().unwrap_or(false)) {
+        if !self.shared.groups.is_single(&self.id, |wish| !wish.modifies(&volume)) {
             sleep_until(closes).await;
         }
         Ok(volume)

@@ -67,16 +67,10 @@ impl Groups {
         (receiver, leads)
     }
 
-    /// What holds of the wish of the call that leads a group.
-    pub(super) fn first<T>(&self, id: &VolumeId, of: impl FnOnce(&Wish) -> T) -> Option<T> {
+    /// Whether the leader is alone in its group, with a wish for which `fits` holds.
+    pub(super) fn is_single(&self, id: &VolumeId, fits: impl FnOnce(&Wish) -> bool) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(id).and_then(|group| group.first()).map(|member| of(&member.wish))
-    }
-
-    /// How many calls are in a group.
-    pub(super) fn len(&self, id: &VolumeId) -> usize {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(id).map_or(0, Vec::len)
+        matches!(open.get(id).map(Vec::as_slice), Some([only]) if fits(&only.wish))
     }
 
     /// Closes a group: its members, in the order of their arrival.
