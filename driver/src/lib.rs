@@ -7,3 +7,4 @@ pub mod args;
 mod call;
 pub mod ebs;
 pub mod efs;
+mod message;

@@ -18,6 +18,7 @@ use csi_serve::subject;
 use tonic::{Request, Response, Status};
 
 use super::{EbsController, Key, create, delete, list, modify as change, publish, snapshot};
+use crate::message as shared;
 
 /// Key of the publish context: the device name that EC2 has for the attachment.
 pub const DEVICE_PATH: &str = "devicePath";
@@ -117,7 +118,7 @@ impl<C: Ebs> Controller for EbsController<C> {
     ) -> Reply<csi::ControllerGetCapabilitiesResponse> {
         let listing = LISTING_CAPABILITIES.iter().filter(|_| self.shared.settings.list_volumes);
         let all = CAPABILITIES.iter().chain(listing);
-        let capabilities = all.map(|capability| message::capability(*capability)).collect();
+        let capabilities = all.map(|capability| shared::capability(*capability)).collect();
         Ok(Response::new(csi::ControllerGetCapabilitiesResponse { capabilities }))
     }
 
@@ -244,7 +245,7 @@ impl<C: Ebs> EbsController<C> {
             let one_node = || Invalid::new("volume_capability", "the volume attaches to one node");
             capability.check_ebs().err().or_else(|| many.then(one_node))
         });
-        Ok(message::validated(message, problem.as_ref()))
+        Ok(shared::validated(message, problem.as_ref()))
     }
 
     async fn list_volumes(

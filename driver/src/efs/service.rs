@@ -10,13 +10,14 @@ use csi_core::topology::volume_topology;
 use csi_core::{ApiError, ErrorKind, GrpcCode, RpcError};
 use csi_proto::csi;
 use csi_proto::csi::controller_server::Controller;
-use csi_proto::csi::controller_service_capability::{Rpc, Type, rpc};
+use csi_proto::csi::controller_service_capability::rpc;
 use csi_serve::subject;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
 use super::{EfsController, Key, create, delete};
 use crate::call::repeat;
+use crate::message;
 
 /// What this controller can do.
 pub const CAPABILITIES: [rpc::Type; 1] = [rpc::Type::CreateDeleteVolume];
@@ -57,10 +58,7 @@ impl<C: Efs> Controller for EfsController<C> {
         &self,
         _request: Request<csi::ControllerGetCapabilitiesRequest>,
     ) -> Reply<csi::ControllerGetCapabilitiesResponse> {
-        let capability = |kind: rpc::Type| csi::ControllerServiceCapability {
-            r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })),
-        };
-        let capabilities = CAPABILITIES.map(capability).into();
+        let capabilities = CAPABILITIES.map(message::capability).into();
         Ok(Response::new(csi::ControllerGetCapabilitiesResponse { capabilities }))
     }
 }
@@ -122,25 +120,10 @@ impl<C: Efs> EfsController<C> {
         &self,
         message: csi::ValidateVolumeCapabilitiesRequest,
     ) -> Result<csi::ValidateVolumeCapabilitiesResponse, RpcError> {
-        use csi::validate_volume_capabilities_response::Confirmed;
         let request = ValidateCapabilities::try_from(&message)?;
         let handle = request.volume.ok_or(LookError::Absent)?;
         exists(&self.shared.efs(&request.secrets), &handle).await?;
-        Ok(match request.problem {
-            Some(problem) => csi::ValidateVolumeCapabilitiesResponse {
-                confirmed: None,
-                message: problem.to_string(),
-            },
-            None => csi::ValidateVolumeCapabilitiesResponse {
-                confirmed: Some(Confirmed {
-                    volume_context: message.volume_context,
-                    volume_capabilities: message.volume_capabilities,
-                    parameters: message.parameters,
-                    mutable_parameters: message.mutable_parameters,
-                }),
-                message: String::new(),
-            },
-        })
+        Ok(message::validated(message, request.problem.as_ref()))
     }
 }
 

@@ -2,20 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use csi_core::Invalid;
 use csi_core::ebs::{AttachmentState, Snapshot, SnapshotState, Volume};
 use csi_core::topology::volume_topology;
 use csi_proto::csi;
-use csi_proto::csi::controller_service_capability::{Rpc, Type, rpc};
 
 use super::super::publish::Published;
 use super::super::snapshot;
 use super::{DEVICE_PATH, VOLUME_SIZE};
-
-pub(super) fn capability(capability: rpc::Type) -> csi::ControllerServiceCapability {
-    let rpc = Rpc { r#type: capability.into() };
-    csi::ControllerServiceCapability { r#type: Some(Type::Rpc(rpc)) }
-}
 
 pub(super) fn volume(volume: &Volume) -> csi::Volume {
     csi::Volume {
@@ -53,28 +46,6 @@ pub(super) fn got_volume(found: &Volume) -> csi::ControllerGetVolumeResponse {
     let status =
         csi::controller_get_volume_response::VolumeStatus { published_node_ids: nodes(found) };
     csi::ControllerGetVolumeResponse { volume: Some(volume(found)), status: Some(status) }
-}
-
-pub(super) fn validated(
-    message: csi::ValidateVolumeCapabilitiesRequest,
-    problem: Option<&Invalid>,
-) -> csi::ValidateVolumeCapabilitiesResponse {
-    use csi::validate_volume_capabilities_response::Confirmed;
-    match problem {
-        Some(problem) => csi::ValidateVolumeCapabilitiesResponse {
-            confirmed: None,
-            message: problem.to_string(),
-        },
-        None => csi::ValidateVolumeCapabilitiesResponse {
-            confirmed: Some(Confirmed {
-                volume_context: message.volume_context,
-                volume_capabilities: message.volume_capabilities,
-                parameters: message.parameters,
-                mutable_parameters: message.mutable_parameters,
-            }),
-            message: String::new(),
-        },
-    }
 }
 
 pub(super) fn snapshot(found: &Snapshot) -> csi::Snapshot {
