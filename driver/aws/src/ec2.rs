@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::RequestId;
-use csi_core::{ApiError, ErrorKind};
+use csi_core::ApiError;
 use prometheus_client::registry::Registry;
 use tokio::sync::OnceCell;
 
@@ -19,7 +19,6 @@ use crate::action::{Action, Service};
 use crate::caller::Caller;
 use crate::connect::{Config, ConnectError, Connected, Settings, connected};
 use crate::credentials::CredentialsError;
-use crate::parse::Odd;
 
 /// How long [`Ec2::check_credentials`] waits for each answer.
 const CHECK: Duration = Duration::from_secs(3);
@@ -85,17 +84,6 @@ impl Ec2 {
         F: Future<Output = Result<T, SdkError<E>>> + Send,
     {
         self.0.caller.call(action, send).await
-    }
-}
-
-/// The error for an answer that is not what EC2's reference says.
-fn odd(action: Action, odd: &Odd) -> ApiError {
-    ApiError {
-        action: action.name(),
-        kind: ErrorKind::Unexpected,
-        code: "OddAnswer".to_owned(),
-        message: format!("in the answer {odd}"),
-        request_id: None,
     }
 }
 

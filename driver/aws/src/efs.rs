@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use aws_sdk_efs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_efs::operation::RequestId;
+use csi_core::ApiError;
 use csi_core::efs::Role;
-use csi_core::{ApiError, ErrorKind};
 use prometheus_client::registry::Registry;
 use tokio::sync::OnceCell;
 
@@ -18,7 +18,6 @@ use crate::action::{Action, Service};
 use crate::caller::Caller;
 use crate::connect::{Base, Config, ConnectError, Settings, base, efs_client};
 use crate::credentials::{Cache, Chain, CredentialsError};
-use crate::parse::Odd;
 
 /// How long [`Efs::check_credentials`] waits for each answer.
 const CHECK: Duration = Duration::from_secs(3);
@@ -112,16 +111,5 @@ impl Efs {
         F: Future<Output = Result<T, SdkError<E>>> + Send,
     {
         self.shared.caller.call(action, send).await
-    }
-}
-
-/// The error for an answer that is not what EFS's reference says.
-fn odd(action: Action, odd: &Odd) -> ApiError {
-    ApiError {
-        action: action.name(),
-        kind: ErrorKind::Unexpected,
-        code: "OddAnswer".to_owned(),
-        message: format!("in the answer {odd}"),
-        request_id: None,
     }
 }

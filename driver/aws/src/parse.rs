@@ -11,15 +11,17 @@ mod volume;
 use std::str::FromStr;
 
 use aws_sdk_ec2::types;
-use csi_core::GiB;
 use csi_core::ebs::Tags;
+use csi_core::{ApiError, ErrorKind, GiB};
+
+use crate::action::Action;
 
 pub(crate) use instance::instance;
 pub(crate) use modification::{modification, was_modified};
 pub(crate) use snapshot::{snapshot, snapshot_from};
 pub(crate) use volume::{attachment_from, volume, volume_from};
 
-/// A field that is not what EC2's reference says.
+/// A field that is not what AWS's reference says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Odd {
     /// It is absent.
@@ -28,6 +30,17 @@ pub(crate) enum Odd {
     /// Its value makes no sense.
     #[error("{field} is {value:?}")]
     Value { field: &'static str, value: String },
+}
+
+/// The error for an answer that is not what AWS's reference says.
+pub(crate) fn odd(action: Action, odd: &Odd) -> ApiError {
+    ApiError {
+        action: action.name(),
+        kind: ErrorKind::Unexpected,
+        code: "OddAnswer".to_owned(),
+        message: format!("in the answer {odd}"),
+        request_id: None,
+    }
 }
 
 pub(crate) fn value(field: &'static str, value: &(impl ToString + ?Sized)) -> Odd {

@@ -5,10 +5,10 @@ use aws_sdk_ec2::types::{Filter, ResourceType, Snapshot as SnapshotRow, VolumeTy
 use csi_core::ebs::{CreateVolume, Page, Snapshot, Volume};
 use csi_core::{ApiError, SnapshotId, VolumeId};
 
+use super::Ec2;
 use super::request::{filters, int, tags_of};
-use super::{Ec2, odd};
 use crate::action::Action;
-use crate::parse;
+use crate::parse::{self, odd};
 
 /// EC2 ends a listing with an absent or an empty token.
 pub(super) fn next(token: Option<String>) -> Option<String> {

@@ -13,11 +13,11 @@ use csi_core::ebs::{
 };
 use csi_core::{ApiError, ErrorKind, InstanceId, SnapshotId, VolumeId, Zone};
 
+use super::Ec2;
 use super::calls::next;
 use super::request::{filters, int, sdk_tags, tag_filter, tags_of};
-use super::{Ec2, odd};
 use crate::action::Action;
-use crate::parse;
+use crate::parse::{self, odd};
 
 impl Ebs for Ec2 {
     async fn create_volume(&self, call: CreateVolume) -> Result<Volume, ApiError> {

@@ -13,9 +13,9 @@ use csi_core::efs::{
 use csi_core::{AccessPointId, ApiError, ErrorKind, FileSystemId};
 
 use super::parse::{access_point, access_point_from, file_system, mount_target};
-use super::{Efs, Identity, odd};
+use super::{Efs, Identity};
 use crate::action::Action;
-use crate::parse::{Odd, parse_id};
+use crate::parse::{Odd, odd, parse_id};
 
 /// Mount targets per page. Source: EFS API reference, `DescribeMountTargets.MaxItems`; without a
 /// wish a page has ten.
