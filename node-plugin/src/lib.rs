@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod args;
+mod capability;
 pub mod cluster;
 pub mod ebs;
 pub mod efs;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use csi_core::rpc_error::RpcError;
 use csi_core::{Bytes, Operations, VolumeId};
+use csi_proto::csi;
 use csi_proto::csi::node_server::{Node, NodeServer};
 use csi_proto::csi::node_service_capability::rpc::Type as RpcType;
-use csi_proto::csi::{self, node_service_capability};
 use csi_serve::{Deadline, subject};
 use tokio::time::{Instant, sleep};
 use tonic::{Request, Response, Status};
 
+use crate::capability::capability;
 use crate::ebs::expand::{ExpandError, expand};
 use crate::ebs::info::InfoSource;
 use crate::ebs::publish::{PublishError, publish};
@@ -284,11 +285,6 @@ impl<K: Kernel> Node for EbsNode<K> {
         &self,
         _request: Request<csi::NodeGetCapabilitiesRequest>,
     ) -> Result<Response<csi::NodeGetCapabilitiesResponse>, Status> {
-        let capability = |kind: RpcType| csi::NodeServiceCapability {
-            r#type: Some(node_service_capability::Type::Rpc(node_service_capability::Rpc {
-                r#type: kind.into(),
-            })),
-        };
         let capabilities = CAPABILITIES.map(capability).to_vec();
         Ok(Response::new(csi::NodeGetCapabilitiesResponse { capabilities }))
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use csi_core::efs::VolumeHandle;
 use csi_core::rpc_error::{Chain, GrpcCode, RpcError};
+use csi_proto::csi;
 use csi_proto::csi::node_server::{Node, NodeServer};
 use csi_proto::csi::node_service_capability::rpc::Type as RpcType;
-use csi_proto::csi::{self, node_service_capability};
 use csi_serve::{Deadline, Readiness, subject};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -28,6 +28,7 @@ use super::request::{Publish, Stats, Unpublish};
 use super::route::Route;
 use super::stats::{StatsError, answer, stats};
 use super::unpublish::{UnpublishError, unpublish};
+use crate::capability::capability;
 use crate::kernel::Usage;
 use crate::kernel::nfs::Nfs;
 use crate::patience::{TooLate, quick, within};
@@ -293,11 +294,6 @@ impl<K: Nfs, T: Tunnel> Node for EfsNode<K, T> {
         &self,
         _request: Request<csi::NodeGetCapabilitiesRequest>,
     ) -> Result<Response<csi::NodeGetCapabilitiesResponse>, Status> {
-        let capability = |kind: RpcType| csi::NodeServiceCapability {
-            r#type: Some(node_service_capability::Type::Rpc(node_service_capability::Rpc {
-                r#type: kind.into(),
-            })),
-        };
         let capabilities = CAPABILITIES.map(capability).to_vec();
         Ok(Response::new(csi::NodeGetCapabilitiesResponse { capabilities }))
     }
