@@ -22,7 +22,7 @@ use tokio::task::block_in_place;
 
 use crate::calls::{self, Controller, Node};
 pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM};
-use program::{HostProgram, until};
+use program::{HostProgram, tail, until};
 pub use program::{binary, cache};
 pub use shared::on_shared_stand;
 
@@ -220,9 +220,7 @@ impl Stand {
     #[must_use]
     pub fn last_words(&self) -> String {
         let node = self.node_log().unwrap_or_default();
-        let lines: Vec<&str> = node.lines().rev().take(40).collect();
-        let node = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
-        format!("{}\ncsi-node: {node}\n", self.controller.log_tail())
+        format!("{}\ncsi-node: {}\n", self.controller.log_tail(), tail(&node, 40))
     }
 
     fn prepare_guest(&self) -> Result<()> {

@@ -8,9 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use csi_sim::world::efs::FileSystemSeed;
 use tokio::task::block_in_place;
-use tokio::time::Instant;
 
-use super::program::{HostProgram, binary, until};
+use super::program::{HostProgram, binary, tail, until, until_nothing_is_left};
 use super::{REGION, Stand, ZONE, sim_key};
 use crate::calls::{self, Controller, Node};
 
@@ -150,14 +149,7 @@ impl Efs {
 
     /// Fails if an access point, a mount or a port of the tunnel's is left.
     pub async fn check_nothing_is_left(&self, stand: &Stand) -> Result<()> {
-        let began = Instant::now();
-        loop {
-            let left = self.check_now(stand).await;
-            if left.is_ok() || began.elapsed() > PATIENCE {
-                return left.context("something is left");
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        until_nothing_is_left(PATIENCE, async || self.check_now(stand).await).await
     }
 
     async fn check_now(&self, stand: &Stand) -> Result<()> {
@@ -176,15 +168,11 @@ impl Efs {
     /// The ends of all logs, for the message of a test that fails.
     #[must_use]
     pub fn last_words(&self, stand: &Stand) -> String {
-        let tail = |log: String| {
-            let lines: Vec<&str> = log.lines().rev().take(30).collect();
-            lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-        };
         format!(
             "{}\ncsi-node efs: {}\nefs-tunnel: {}\n",
             self.controller.log_tail(),
-            tail(self.node_log(stand)),
-            tail(self.tunnel_log(stand)),
+            tail(&self.node_log(stand), 30),
+            tail(&self.tunnel_log(stand), 30),
         )
     }
 }

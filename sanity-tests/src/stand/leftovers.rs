@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tokio::task::block_in_place;
-use tokio::time::{Instant, sleep};
 
 use super::Stand;
+use super::program::until_nothing_is_left;
 
 /// EC2 shows what was deleted for a while.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -14,14 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Stand {
     /// Fails if a volume but the instance's own root, a snapshot, a mount or a disk is left.
     pub async fn check_nothing_is_left(&self) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            let left = self.check_now().await;
-            if left.is_ok() || started.elapsed() > PATIENCE {
-                return left.context("something is left");
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
+        until_nothing_is_left(PATIENCE, async || self.check_now().await).await
     }
 
     async fn check_now(&self) -> Result<()> {

@@ -68,9 +68,7 @@ impl HostProgram {
     }
 
     pub(super) fn log_tail(&self) -> String {
-        let log = self.log().unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(40).collect();
-        format!("{}: {}", self.name, lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        format!("{}: {}", self.name, tail(&self.log().unwrap_or_default(), 40))
     }
 }
 
@@ -80,6 +78,27 @@ impl Drop for HostProgram {
             // It may have ended already; the bed's namespace kills what is left.
             let _ended = self.kill();
         }
+    }
+}
+
+/// The last lines of a log.
+pub(super) fn tail(log: &str, lines: usize) -> String {
+    let lines: Vec<&str> = log.lines().rev().take(lines).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// Checks again and again until nothing is left; after `within` what is left is an error.
+pub(super) async fn until_nothing_is_left(
+    within: Duration,
+    check: impl AsyncFn() -> Result<()>,
+) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let left = check().await;
+        if left.is_ok() || started.elapsed() > within {
+            return left.context("something is left");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
