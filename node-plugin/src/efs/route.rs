@@ -10,15 +10,12 @@ use csi_core::Invalid;
 use csi_core::efs::VolumeHandle;
 use csi_core::rpc_error::GrpcCode;
 use efs_tunnel::Identity;
-use efs_tunnel::identity::{Authority, CredentialsMethod, InvalidText, Target, Tls};
+use efs_tunnel::identity::{Authority, CredentialsMethod, InvalidText, Region, Target, Tls};
 use tonic::Code;
 
 use super::context::VolumeContext;
 use super::options::Helper;
 use super::options::helper::Way;
-
-/// The bundle that amazon-efs-utils trusts in regions whose certificates are not Amazon's.
-const SYSTEM_BUNDLE: &str = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";
 
 /// Where this node is, and what its operator says of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,15 +84,15 @@ impl Route {
     ) -> Result<Self, RouteError> {
         let access_point = access_point(handle, helper)?;
         let encrypted = encrypted(context, helper, access_point.is_some())?;
-        let region = helper.region.as_deref().unwrap_or(&here.region);
-        let suffix = here.suffix.as_deref().unwrap_or_else(|| suffix(region));
+        let region: Region = helper.region.as_deref().unwrap_or(&here.region).parse()?;
+        let suffix = here.suffix.as_deref().unwrap_or_else(|| region.dns_suffix());
         let name = format!("{}.efs.{region}.{suffix}", handle.file_system());
         let (target, failover) = targets(&name, context, helper, here)?;
         let tls = if encrypted {
             Some(Tls {
                 server_name: name.parse()?,
                 check_name: here.check_name,
-                authority: authority(helper, here, region),
+                authority: authority(helper, here, &region),
                 iam: helper.iam.then(|| credentials(helper)),
             })
         } else {
@@ -104,7 +101,7 @@ impl Route {
         let identity = Identity {
             file_system: handle.file_system().as_str().parse()?,
             access_point: access_point.map(str::parse).transpose()?,
-            region: region.parse()?,
+            region,
             target,
             tls,
         };
@@ -203,15 +200,12 @@ fn targets(
     }
 }
 
-fn authority(helper: &Helper, here: &Here, region: &str) -> Authority {
+fn authority(helper: &Helper, here: &Here, region: &Region) -> Authority {
     let file = helper.ca_file.as_ref().or(here.ca_file.as_ref());
     match file {
         _ if helper.no_verify => Authority::Unverified,
         Some(path) => Authority::File { path: path.clone() },
-        None if region.starts_with("us-iso") || region.starts_with("eu-iso") => {
-            Authority::File { path: SYSTEM_BUNDLE.into() }
-        }
-        None => Authority::Amazon,
+        None => Authority::of_region(region),
     }
 }
 
@@ -223,19 +217,6 @@ fn credentials(helper: &Helper) -> CredentialsMethod {
             token_file: web.token_file.clone(),
         },
         (None, None) => CredentialsMethod::Default,
-    }
-}
-
-/// The suffix of DNS names in a region. Source: `efs-utils.conf` of amazon-efs-utils 3.2.
-fn suffix(region: &str) -> &'static str {
-    match region {
-        region if region.starts_with("cn-") => "amazonaws.com.cn",
-        region if region.starts_with("us-isob-") => "sc2s.sgov.gov",
-        region if region.starts_with("us-isof-") => "csp.hci.ic.gov",
-        region if region.starts_with("us-iso-") => "c2s.ic.gov",
-        region if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
-        region if region.starts_with("eusc-") => "amazonaws.eu",
-        _ => "amazonaws.com",
     }
 }
 

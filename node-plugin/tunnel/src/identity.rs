@@ -79,6 +79,22 @@ pub enum Authority {
     Unverified,
 }
 
+/// The bundle that amazon-efs-utils trusts in regions whose certificates are not Amazon's.
+const SYSTEM_BUNDLE: &str = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";
+
+impl Authority {
+    /// Who vouches for the mount targets of a region, where the operator does not say.
+    #[must_use]
+    pub fn of_region(region: &Region) -> Self {
+        let region = region.as_str();
+        if region.starts_with("us-iso") || region.starts_with("eu-iso") {
+            Self::File { path: SYSTEM_BUNDLE.into() }
+        } else {
+            Self::Amazon
+        }
+    }
+}
+
 /// Where the credentials of an IAM mount come from. No secret is part of it: the tunnel fetches
 /// them itself, so that it can renew them while the node plugin is down.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -97,7 +97,7 @@ fn who_vouches_for_a_mount_target_can_be_said() {
     assert_eq!(authority(&["cafile=/Ca.pem"]), Authority::File { path: "/Ca.pem".into() });
     assert_eq!(
         authority(&["region=us-iso-east-1"]),
-        Authority::File { path: SYSTEM_BUNDLE.into() }
+        Authority::File { path: "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem".into() }
     );
 }
 

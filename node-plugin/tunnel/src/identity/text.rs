@@ -105,6 +105,22 @@ text!(
     |text| text.parse::<IpAddr>().is_ok() || is_dns_name(text)
 );
 
+impl Region {
+    /// The suffix of DNS names in the region. Source: `efs-utils.conf` of amazon-efs-utils 3.2.
+    #[must_use]
+    pub fn dns_suffix(&self) -> &'static str {
+        match self.as_str() {
+            region if region.starts_with("cn-") => "amazonaws.com.cn",
+            region if region.starts_with("us-isob-") => "sc2s.sgov.gov",
+            region if region.starts_with("us-isof-") => "csp.hci.ic.gov",
+            region if region.starts_with("us-iso-") => "c2s.ic.gov",
+            region if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
+            region if region.starts_with("eusc-") => "amazonaws.eu",
+            _ => "amazonaws.com",
+        }
+    }
+}
+
 fn is_hex_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|digits| {
         (8..=40).contains(&digits.len())
