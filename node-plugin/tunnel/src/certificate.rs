@@ -142,7 +142,7 @@ impl Certificate<'_> {
 }
 
 /// SHA-1 of the public key's bits: RFC 5280, section 4.2.1.2, method 1. EFS fixes it.
-fn public_key_hash(key: &KeyPair) -> Vec<u8> {
+pub(crate) fn public_key_hash(key: &KeyPair) -> Vec<u8> {
     digest(&SHA1_FOR_LEGACY_USE_ONLY, key.der_bytes()).as_ref().to_vec()
 }
 

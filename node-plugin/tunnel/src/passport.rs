@@ -2,20 +2,24 @@
 //! when a connection is made, so an idle identity costs nothing, and a connection that is up is
 //! left alone: that is all that efs-utils does too.
 
+mod kept;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::sync::Mutex;
 
-use crate::certificate::{Certificate, ClientInfo, IssueError};
+use crate::certificate::{Certificate, ClientInfo, IssueError, public_key_hash};
 use crate::credentials::{CredentialsError, Wallet};
 use crate::identity::{Host, Identity, Tls};
 use crate::key::NodeKey;
 use crate::tls::{self, Library, TrustError};
+pub(crate) use kept::Folder;
+use kept::Kept;
 
 /// A certificate of this age is replaced. It holds for three hours.
 const RENEWAL: Duration = Duration::from_hours(1);
@@ -30,12 +34,14 @@ pub(crate) struct Issuer {
     pub(crate) common_name: String,
     pub(crate) client: ClientInfo,
     pub(crate) wallet: Wallet,
+    pub(crate) kept: Folder,
 }
 
 /// The TLS client of one identity.
 #[derive(Debug)]
 pub(crate) struct Passport {
     issuer: Arc<Issuer>,
+    port: u16,
     identity: Identity,
     tls: Tls,
     pub(crate) server_name: ServerName<'static>,
@@ -77,26 +83,31 @@ pub enum PassportError {
 impl Passport {
     pub(crate) fn new(
         issuer: Arc<Issuer>,
+        port: u16,
         identity: Identity,
         tls: Tls,
     ) -> Result<Self, PassportError> {
         let server_name = tls::server_name(&tls.server_name)
             .map_err(|source| PassportError::Name { name: tls.server_name.clone(), source })?;
-        Ok(Self { issuer, identity, tls, server_name, current: Mutex::new(None) })
+        Ok(Self { issuer, port, identity, tls, server_name, current: Mutex::new(None) })
     }
 
     /// A client whose certificate is younger than the renewal demands, or, while credentials fail,
     /// one that holds at least.
     pub(crate) async fn client(&self, now: Timestamp) -> Result<Arc<ClientConfig>, PassportError> {
         let mut current = self.current.lock().await;
+        if current.is_none() {
+            *current = self.kept();
+        }
         if let Some(issued) = current.as_ref().filter(|issued| issued.younger(RENEWAL, now)) {
             return Ok(Arc::clone(&issued.config));
         }
         let serial = current.as_ref().map_or(0, |issued| issued.serial + 1);
         let error = match self.issue(serial, now).await {
-            Ok(config) => {
-                let config = Arc::new(config);
+            Ok(certificate) => {
+                let config = Arc::new(self.config(certificate.clone())?);
                 *current = Some(Issued { at: now, serial, config: Arc::clone(&config) });
+                self.keep(serial, now, &certificate);
                 return Ok(config);
             }
             Err(error) => error,
@@ -112,7 +123,11 @@ impl Passport {
         }
     }
 
-    async fn issue(&self, serial: u64, now: Timestamp) -> Result<ClientConfig, PassportError> {
+    async fn issue(
+        &self,
+        serial: u64,
+        now: Timestamp,
+    ) -> Result<CertificateDer<'static>, PassportError> {
         let credentials = match &self.tls.iam {
             Some(method) => {
                 let wallet = &self.issuer.wallet;
@@ -130,12 +145,34 @@ impl Passport {
             credentials: credentials.as_ref(),
             client: &self.issuer.client,
         };
-        let certificate =
-            certificate.issue(self.issuer.key.pair(), now).map_err(PassportError::Issue)?;
-        self.issuer
-            .library
-            .client(self.trust()?, &self.issuer.key, certificate)
-            .map_err(PassportError::Library)
+        certificate.issue(self.issuer.key.pair(), now).map_err(PassportError::Issue)
+    }
+
+    fn config(&self, certificate: CertificateDer<'static>) -> Result<ClientConfig, PassportError> {
+        let Issuer { library, key, .. } = &*self.issuer;
+        library.client(self.trust()?, key, certificate).map_err(PassportError::Library)
+    }
+
+    /// The certificate of a worker that was here before.
+    fn kept(&self) -> Option<Issued> {
+        let kept = self.issuer.kept.load(self.port)?;
+        let (at, serial, certificate) =
+            kept.of(&self.identity, &public_key_hash(self.issuer.key.pair()))?;
+        // What is wrong with the roots is told when a new one is made.
+        let config = Arc::new(self.config(certificate).ok()?);
+        Some(Issued { at, serial, config })
+    }
+
+    /// Keeps it for the next worker, off the threads that relay.
+    fn keep(&self, serial: u64, at: Timestamp, certificate: &[u8]) {
+        let key = public_key_hash(self.issuer.key.pair());
+        let kept = Kept::new(&self.identity, &key, at, serial, certificate);
+        let (folder, port) = (self.issuer.kept.clone(), self.port);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = folder.save(port, &kept) {
+                tracing::warn!(port, %error, "the client certificate is not kept");
+            }
+        });
     }
 
     /// The file of roots is read again at each renewal: it may have been replaced.

@@ -1,11 +1,13 @@
 //! Process 1 of the pod. It holds a copy of every listening socket and starts the worker again when
 //! it dies, so that a port that mounts use never refuses: a refused connection costs the kernel's
-//! NFS client three seconds, one that waits in the backlog for a new worker a tenth of one.
+//! NFS client three seconds, one that waits in the backlog for a new worker a tenth of one. So that
+//! the new worker is there at once, one stands by that has been started already.
 //!
 //! It is single-threaded, parses nothing that comes from a network, and holds nothing but sockets.
 
 mod channel;
 mod held;
+mod standby;
 mod worker;
 
 use std::ffi::OsString;
@@ -22,6 +24,7 @@ use tokio::time::Instant;
 
 pub(crate) use channel::{FromSupervisor, Link, ToSupervisor};
 use held::Held;
+use standby::Standby;
 use worker::Worker;
 
 /// A worker that lived so long did not die of what it is started with.
@@ -62,15 +65,17 @@ pub fn run(config: &Config) -> Result<(), SupervisorError> {
         SupervisorError::Control { path: config.control_socket.clone(), source }
     })?;
     let signals = signals().map_err(|errno| SupervisorError::Wait(errno.into()))?;
+    let mut standby = Standby::later();
     let mut restarts = 0;
     let mut pause = SHORTEST_PAUSE;
     loop {
         let started = Instant::now();
-        let ended = match Worker::start(&config.worker, &held, restarts) {
-            Ok(mut worker) => {
-                let ended =
-                    serve(&mut worker, &signals, &mut held).map_err(SupervisorError::Wait)?;
-                worker.bury();
+        let waiting = standby.take().map_or_else(|| Worker::start(&config.worker), Ok);
+        let ended = match waiting.and_then(|worker| worker.begin(&held, restarts)) {
+            Ok(worker) => {
+                let mut crew = Crew { worker, standby: &mut standby, arguments: &config.worker };
+                let ended = crew.serve(&signals, &mut held).map_err(SupervisorError::Wait)?;
+                crew.worker.bury();
                 ended
             }
             Err(error) => {
@@ -79,17 +84,22 @@ pub fn run(config: &Config) -> Result<(), SupervisorError> {
             }
         };
         if matches!(ended, Ended::Told) {
+            standby.end();
             held.remove_control();
             return Ok(());
         }
         if held.retired() {
+            standby.end();
             return until_told(&signals).map_err(SupervisorError::Wait);
         }
         restarts += 1;
-        pause = if started.elapsed() > LONG_LIFE { SHORTEST_PAUSE } else { pause * 2 };
-        pause = pause.min(LONGEST_PAUSE);
         tracing::warn!(restarts, ports = held.ports(), "the worker died; starting another");
-        std::thread::sleep(pause);
+        if started.elapsed() > LONG_LIFE {
+            pause = SHORTEST_PAUSE;
+        } else {
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            std::thread::sleep(pause);
+        }
     }
 }
 
@@ -99,45 +109,71 @@ enum Ended {
     Told,
 }
 
-/// Handles one worker's messages and the process's signals.
-fn serve(worker: &mut Worker, signals: &SignalFd, held: &mut Held) -> io::Result<Ended> {
-    let mut told: Option<Instant> = None;
-    loop {
-        let ready = wait(worker, signals, told)?;
-        if ready.signal {
-            while let Ok(Some(signal)) = signals.read_signal() {
-                if told.is_none() && is_end(signal.ssi_signo) {
-                    told = Some(Instant::now());
-                    worker.tell_to_end();
-                }
-            }
-        }
-        if ready.message && !held.update(worker.link()) {
-            return Ok(if told.is_some() { Ended::Told } else { Ended::Died });
-        }
-        if told.is_some_and(|told| told.elapsed() > GRACE) {
-            return Ok(Ended::Told);
-        }
-    }
+/// The worker that serves, and the one that stands by.
+struct Crew<'a> {
+    worker: Worker,
+    standby: &'a mut Standby,
+    arguments: &'a [OsString],
 }
 
 struct Ready {
     message: bool,
     signal: bool,
+    standby: bool,
 }
 
-fn wait(worker: &Worker, signals: &SignalFd, told: Option<Instant>) -> io::Result<Ready> {
-    let mut descriptors = [
-        PollFd::new(worker.link().as_fd(), PollFlags::POLLIN),
-        PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-    ];
-    let patience = told.map_or(PollTimeout::NONE, |_| PollTimeout::from(100_u8));
-    match poll(&mut descriptors, patience) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(errno) => return Err(errno.into()),
+impl Crew<'_> {
+    /// Handles the worker's messages and the process's signals until the worker's end.
+    fn serve(&mut self, signals: &SignalFd, held: &mut Held) -> io::Result<Ended> {
+        let mut told: Option<Instant> = None;
+        loop {
+            let ready = self.wait(signals, told, held.retired())?;
+            if ready.signal {
+                while let Ok(Some(signal)) = signals.read_signal() {
+                    if told.is_none() && is_end(signal.ssi_signo) {
+                        told = Some(Instant::now());
+                        self.worker.tell_to_end();
+                    }
+                }
+            }
+            if ready.message && !held.update(self.worker.link()) {
+                return Ok(if told.is_some() { Ended::Told } else { Ended::Died });
+            }
+            if told.is_some_and(|told| told.elapsed() > GRACE) {
+                return Ok(Ended::Told);
+            }
+            if ready.standby {
+                self.standby.lost();
+            }
+            if told.is_none() && !held.retired() {
+                self.standby.start_if_due(self.arguments);
+            }
+        }
     }
-    let [message, signal] = descriptors.map(|one| one.any().unwrap_or(false));
-    Ok(Ready { message, signal })
+
+    fn wait(&self, signals: &SignalFd, told: Option<Instant>, retired: bool) -> io::Result<Ready> {
+        let mut descriptors = vec![
+            PollFd::new(self.worker.link().as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(worker) = self.standby.worker() {
+            descriptors.push(PollFd::new(worker.link().as_fd(), PollFlags::POLLIN));
+        }
+        let told = told.map(|_| Duration::from_millis(100));
+        let due = self.standby.due_in().filter(|_| told.is_none() && !retired);
+        match poll(&mut descriptors, timeout(told.or(due))) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = |at: usize| descriptors.get(at).and_then(PollFd::any).unwrap_or(false);
+        Ok(Ready { message: ready(0), signal: ready(1), standby: ready(2) })
+    }
+}
+
+/// For poll, whose shortest time is a millisecond; it ends early at no harm.
+fn timeout(after: Option<Duration>) -> PollTimeout {
+    let Some(after) = after else { return PollTimeout::NONE };
+    u16::try_from(after.as_millis() + 1).map_or(PollTimeout::MAX, PollTimeout::from)
 }
 
 /// The rest of the life of one that has handed over.

@@ -33,7 +33,7 @@ use crate::relay::{Plant, Sockets};
 use crate::state::{Entry, StateError, StateFile};
 use crate::supervisor::{FromSupervisor, Link};
 use crate::tls::Library;
-use crate::{kernel, upstream};
+use crate::{kernel, passport, upstream};
 use inherit::Inheritance;
 use succeed::Predecessor;
 
@@ -96,11 +96,12 @@ pub enum WorkerError {
     Control(#[source] io::Error),
 }
 
-/// Serves until the supervisor says that it is enough, or is gone.
+/// Makes everything ready, waits for the supervisor to say that it is needed, and serves until the
+/// supervisor says that it is enough, or is gone.
 pub fn run(config: Config) -> Result<(), WorkerError> {
     inherit::unblock_signals();
-    let inheritance = Inheritance::from_supervisor().map_err(WorkerError::Supervisor)?;
     memory::prepare(config.lock_memory);
+    let issuer = issuer(&config)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -108,15 +109,21 @@ pub fn run(config: Config) -> Result<(), WorkerError> {
         .enable_all()
         .build()
         .map_err(WorkerError::Runtime)?;
-    let ended = runtime.block_on(serve(config, inheritance));
+    let Some(inheritance) = Inheritance::from_supervisor().map_err(WorkerError::Supervisor)? else {
+        return Ok(());
+    };
+    let ended = runtime.block_on(serve(config, issuer, inheritance));
     // A name that is being resolved would hold up the end.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(config: Config, inheritance: Inheritance) -> Result<(), WorkerError> {
+async fn serve(
+    config: Config,
+    issuer: Issuer,
+    inheritance: Inheritance,
+) -> Result<(), WorkerError> {
     let Inheritance { link, control, control_new, mut listeners, restarts } = inheritance;
-    let issuer = issuer(&config)?;
     let state = StateFile::new(&config.state_folder);
     let mut entries = state.load().map_err(WorkerError::State)?;
     // Once the socket was moved to its place, clients find this instance there, not an earlier one.
@@ -173,6 +180,7 @@ fn issuer(config: &Config) -> Result<Issuer, WorkerError> {
         common_name: name.trim().to_owned(),
         client: config.client.clone(),
         wallet: Wallet::default(),
+        kept: passport::Folder::new(&config.state_folder),
     })
 }
 

@@ -79,9 +79,9 @@ impl Client {
         self.ensure_on(ensure, None).await
     }
 
-    /// The same, on a listener that was lent before: after the loss of a whole pod its ports have
-    /// not refused a connection, because the copies accepted them, and the next pod's tunnel goes on
-    /// with them. `ensure.port` must name the listener's port.
+    /// The same, on a listener that was lent before, if one is given: after the loss of a whole pod
+    /// its ports have not refused a connection, because the copies accepted them, and the next pod's
+    /// tunnel goes on with them. `ensure.port` must name the listener's port.
     pub async fn ensure_on(
         &self,
         ensure: Ensure,
@@ -127,6 +127,18 @@ impl Client {
             (Reply::Health(health), _) => Ok(health),
             (other, _) => Err(unexpected(&other)),
         }
+    }
+
+    /// Waits until the instance that has the control socket now is gone. It may return earlier: one
+    /// that is not asked anything for half a minute closes the connection too.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn until_gone(&self) -> io::Result<()> {
+        let mut wire = Wire::new(UnixStream::connect(&self.socket).await?);
+        // It says nothing of its own accord, so all that comes is the end.
+        let _ = wire.read(LONGEST_REPLY).await;
+        Ok(())
     }
 
     /// Every request may be repeated, so a connection that breaks is tried again until the patience

@@ -115,9 +115,12 @@ impl Port {
         failover: Vec<Target>,
     ) -> Result<Self, PassportError> {
         let passport = match &identity.tls {
-            Some(tls) => {
-                Some(Passport::new(Arc::clone(&plant.issuer), identity.clone(), tls.clone())?)
-            }
+            Some(tls) => Some(Passport::new(
+                Arc::clone(&plant.issuer),
+                number,
+                identity.clone(),
+                tls.clone(),
+            )?),
             None => None,
         };
         Ok(Self {

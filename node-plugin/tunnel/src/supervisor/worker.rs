@@ -22,18 +22,24 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts one. Its end of the link is its standard input: the one descriptor that a program may
-    /// take over without unsafe code.
-    pub(super) fn start(arguments: &[OsString], held: &Held, restarts: u32) -> io::Result<Self> {
+    /// Starts one, which prepares itself and then waits for its beginning. Its end of the link is
+    /// its standard input: the one descriptor that a program may take over without unsafe code.
+    pub(super) fn start(arguments: &[OsString]) -> io::Result<Self> {
         let (link, end) = Link::pair()?;
         let child = command().args(arguments).stdin(Stdio::from(end)).spawn()?;
         let process = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
-        let worker = Self { process, link };
-        if let Err(error) = held.give(&worker.link, restarts) {
-            worker.bury();
-            return Err(error);
+        Ok(Self { process, link })
+    }
+
+    /// Gives it everything that is held, with which it serves. If it cannot take it, it is dead.
+    pub(super) fn begin(self, held: &Held, restarts: u32) -> io::Result<Self> {
+        match held.give(&self.link, restarts) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.bury();
+                Err(error)
+            }
         }
-        Ok(worker)
     }
 
     pub(super) const fn link(&self) -> &Link {

@@ -23,13 +23,15 @@ pub(super) struct Inheritance {
 }
 
 impl Inheritance {
-    /// Everything that comes over standard input, which is the link to the supervisor.
-    pub(super) fn from_supervisor() -> io::Result<Self> {
+    /// Everything that comes over standard input, which is the link to the supervisor. It may be
+    /// long before it comes. None if the supervisor ends before.
+    pub(super) fn from_supervisor() -> io::Result<Option<Self>> {
         let link = Link::new(stdin().as_fd().try_clone_to_owned()?);
         let mut control = None;
         let mut listeners = Vec::new();
         loop {
-            match link.receive()?.ok_or(io::ErrorKind::UnexpectedEof)? {
+            let Some(message) = link.receive()? else { return Ok(None) };
+            match message {
                 (FromSupervisor::Control(path), socket) => control = socket.map(|one| (one, path)),
                 (FromSupervisor::Port(port), Some(socket)) => {
                     let listener = TcpListener::from(socket);
@@ -45,7 +47,7 @@ impl Inheritance {
                 (FromSupervisor::Begin { restarts }, _) => {
                     let (control, control_new) = control.ok_or(io::ErrorKind::InvalidData)?;
                     let control = UnixListener::from(control);
-                    return Ok(Self { link, control, control_new, listeners, restarts });
+                    return Ok(Some(Self { link, control, control_new, listeners, restarts }));
                 }
             }
         }

@@ -56,6 +56,7 @@ impl Service {
         }
         port.close();
         self.let_go(number);
+        self.plant.issuer.kept.keep_only(|port| ports.contains_key(&port));
         drop(ports);
         tracing::info!(port = number, file_system = %port.identity.file_system, "closed");
         Ok(true)

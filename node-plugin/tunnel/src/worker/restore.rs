@@ -48,6 +48,7 @@ impl Service {
             let error = crate::chain(&error);
             tracing::warn!(%error, "the ports are not recorded");
         }
+        self.plant.issuer.kept.keep_only(|port| ports.contains_key(&port));
         drop(ports);
         // A crash came between the supervisor's copy and the record: nobody was told of the port.
         for port in held.into_keys() {

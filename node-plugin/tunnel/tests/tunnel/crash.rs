@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use efs_tunnel::control::{ClientError, Ensure, RefusalKind};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
 use crate::stand::{Stand, clear, connect, echo, echo_at_last, ensure, until, until_closed};
@@ -151,4 +153,37 @@ async fn a_listener_of_another_port_is_not_served() {
     assert!(
         matches!(answer, Err(ClientError::Refused(refusal)) if refusal.kind == RefusalKind::Invalid)
     );
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_is_followed_by_the_one_that_stands_by() {
+    let stand = Stand::start().await;
+    let target = Target::clear(Manner::Echo).await;
+    let port = stand.serve(clear(target.address)).await;
+    for restarts in 1..=2 {
+        let next = stand.standby().await;
+        let mut stream = connect(port).await;
+        echo(&mut stream, "before").await.unwrap();
+        let killed = Instant::now();
+        let pid = stand.kill_worker().await;
+        assert!(echo(&mut stream, "lost").await.is_err(), "the client sees the loss");
+        echo_at_last(port, "on again", Duration::from_secs(10)).await;
+        println!("on again after {:?}", killed.elapsed());
+        let health = stand.health().await;
+        assert_eq!((health.pid, health.restarts), (next, restarts), "not {pid}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_dies_while_it_stands_by_is_no_loss() {
+    let mut stand = Stand::start().await;
+    let next = stand.standby().await;
+    let pid = stand.health().await.pid;
+    kill(Pid::from_raw(i32::try_from(next).unwrap()), Signal::SIGKILL).unwrap();
+    until("it is buried", async || stand.workers() == [pid]).await;
+    stand.kill_worker().await;
+    until("another worker", async || stand.health().await.pid != pid).await;
+    stand.standby().await;
+    stand.replace().await;
+    until("one serves and one stands by", async || stand.workers().len() == 2).await;
 }

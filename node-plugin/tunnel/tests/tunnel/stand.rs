@@ -128,6 +128,20 @@ impl Stand {
         pid
     }
 
+    /// The processes that the supervisor started and that live.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        let id = self.supervisor.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+    }
+
+    /// Waits until a worker stands by: its id.
+    pub(crate) async fn standby(&self) -> u32 {
+        let serves = self.health().await.pid;
+        until("a worker stands by", async || self.workers().len() == 2).await;
+        self.workers().into_iter().find(|id| *id != serves).unwrap()
+    }
+
     pub(crate) async fn serve(&self, identity: Identity) -> u16 {
         self.client.ensure(ensure(identity)).await.unwrap().port
     }

@@ -89,3 +89,21 @@ async fn amazons_own_roots_do_not_vouch_for_a_private_authority() {
     identity.tls.as_mut().unwrap().authority = Roots::Amazon;
     refused(&stand, &target, identity, "UnknownIssuer").await;
 }
+
+#[tokio::test]
+async fn the_next_worker_shows_the_certificate_of_the_one_that_died() {
+    let stand = Stand::start().await;
+    let authority = Authority::new();
+    let target = Target::secure(&authority, Manner::Echo).await;
+    let port = stand.serve(secure(target.address, stand.ca_file(&authority.pem))).await;
+    echo_at_last(port, "before", Duration::from_secs(10)).await;
+    let kept = stand.folder.path().join(format!("run/efs-tunnel-certificates/{port}.json"));
+    until("the certificate is kept", async || kept.exists()).await;
+    stand.kill_worker().await;
+    echo_at_last(port, "after", Duration::from_secs(10)).await;
+    let shown = target.shown.lock().unwrap().clone();
+    assert!(shown.len() >= 2, "{} handshakes", shown.len());
+    assert!(shown.iter().all(|one| *one == shown[0]), "a certificate was made anew");
+    assert!(stand.client.release(port).await.unwrap());
+    assert!(!kept.exists(), "what nobody needs is not kept");
+}

@@ -1,0 +1,75 @@
+//! The worker that stands by. A program that has been started, has read the node's key and waits
+//! takes over in the time that a message takes; to start one takes ten times as long, and a node whose
+//! worker died of want of memory or time has neither to spare just then.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::worker::Worker;
+
+/// The next one is started when the worker has served so long: its clients come first.
+const AFTER: Duration = Duration::from_secs(3);
+/// After one that died while it waited, or could not be started.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// At most one worker that waits.
+#[derive(Debug)]
+pub(super) struct Standby {
+    worker: Option<Worker>,
+    due: Instant,
+}
+
+impl Standby {
+    /// None yet.
+    pub(super) fn later() -> Self {
+        Self { worker: None, due: Instant::now() + AFTER }
+    }
+
+    /// The one that waits, if there is one. The next is started later.
+    pub(super) fn take(&mut self) -> Option<Worker> {
+        self.due = Instant::now() + AFTER;
+        self.worker.take()
+    }
+
+    pub(super) const fn worker(&self) -> Option<&Worker> {
+        self.worker.as_ref()
+    }
+
+    /// How long until one is to be started; none while one waits.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        let left = self.due.saturating_duration_since(Instant::now());
+        self.worker.is_none().then_some(left)
+    }
+
+    /// Starts one if it is time.
+    pub(super) fn start_if_due(&mut self, arguments: &[OsString]) {
+        if self.due_in() != Some(Duration::ZERO) {
+            return;
+        }
+        match Worker::start(arguments) {
+            Ok(worker) => self.worker = Some(worker),
+            Err(error) => {
+                tracing::warn!(%error, "no worker stands by");
+                self.due = Instant::now() + AGAIN;
+            }
+        }
+    }
+
+    /// It said something before it was given anything to do, so it is at its end.
+    pub(super) fn lost(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.bury();
+            tracing::warn!("the worker that stood by has ended; its own log says why");
+        }
+        self.due = Instant::now() + AGAIN;
+    }
+
+    /// Ends the one that waits, and starts none any more.
+    pub(super) fn end(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.bury();
+        }
+    }
+}
