@@ -8,7 +8,7 @@ mod efs;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use csi_core::Invalid;
-use csi_core::parameters::{InvalidTags, tags};
+use csi_core::parameters::{InvalidTags, check_kernel, tags};
 use csi_imds::ImdsEndpoint;
 use csi_serve::ServeArgs;
 
@@ -107,6 +107,16 @@ struct VolumeArgs {
     #[arg(long, value_parser = window, default_value = "2s", value_name = "DURATION")]
     modify_volume_request_handler_timeout: Duration,
 
+    /// Publish volumes that EC2 attached to the nodes otherwise by the name of their device, which
+    /// handles of the scheme local-ebs give
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    enable_node_local_volumes: Option<bool>,
+
+    /// Version of the oldest kernel in the cluster, such as 5.10, which new file systems must suit;
+    /// without it they suit every kernel since 4.16
+    #[arg(long, value_parser = kernel, value_name = "VERSION")]
+    oldest_kernel: Option<String>,
+
     /// Serve the listing of volumes, by which the attacher finds attachments that are missing
     #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     list_volumes: Option<bool>,
@@ -126,6 +136,10 @@ fn window(text: &str) -> Result<Duration, String> {
     if window.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(window) }
 }
 
+fn kernel(text: &str) -> Result<String, Invalid> {
+    check_kernel("version", text).map(|()| text.to_owned())
+}
+
 impl EbsArgs {
     /// What the controller is to do.
     ///
@@ -142,6 +156,8 @@ impl EbsArgs {
             invalid_tags,
             cluster_id: self.volumes.k8s_tag_cluster_id.clone().filter(|id| !id.is_empty()),
             list_volumes: self.volumes.list_volumes.unwrap_or_default(),
+            node_local_volumes: self.volumes.enable_node_local_volumes.unwrap_or_default(),
+            oldest_kernel: self.volumes.oldest_kernel.clone(),
             modify_window: self.volumes.modify_volume_request_handler_timeout,
         })
     }
@@ -200,6 +216,13 @@ mod tests {
         let flag = "--modify-volume-request-handler-timeout";
         assert_eq!(window(&[flag, "500ms"]).unwrap(), Duration::from_millis(500));
         assert!(window(&[flag, "0s"]).is_err());
+    }
+
+    #[test]
+    fn the_oldest_kernel_is_a_version() {
+        let oldest = |text| parse(&["--oldest-kernel", text]).map(|args| args.settings().unwrap());
+        assert_eq!(oldest("5.10").unwrap().oldest_kernel.as_deref(), Some("5.10"));
+        assert!(oldest("new").is_err());
     }
 
     #[test]

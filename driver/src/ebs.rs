@@ -3,8 +3,10 @@
 mod create;
 mod delete;
 mod devices;
+mod initialize;
 mod iops_limit;
 mod list;
+mod local;
 mod look;
 mod modify;
 mod performance;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use csi_core::ebs::{
-    Ebs, Instance, Modification, Snapshot, SnapshotQuery, Tags, Volume, VolumeQuery,
+    Ebs, Initialization, Instance, Modification, Snapshot, SnapshotQuery, Tags, Volume, VolumeQuery,
 };
 use csi_core::parameters::InvalidTags;
 use csi_core::{
@@ -31,7 +33,9 @@ use csi_core::{
 };
 use tokio::time::Instant;
 
-pub use service::{CAPABILITIES, DEVICE_PATH, LISTING_CAPABILITIES, VOLUME_SIZE};
+pub use service::{
+    CAPABILITIES, DEVICE_PATH, LISTING_CAPABILITIES, OLDEST_KERNEL, VOLUME_ID, VOLUME_SIZE,
+};
 
 use devices::Devices;
 use iops_limit::IopsLimits;
@@ -50,6 +54,10 @@ pub struct Settings {
     /// Whether `ListVolumes` is served. The attacher asks for it every minute and publishes again
     /// what it misses there, which costs an account with many volumes more than it is worth.
     pub list_volumes: bool,
+    /// Whether volumes that EC2 attached otherwise are published by their device's name.
+    pub node_local_volumes: bool,
+    /// Release of the oldest kernel in the cluster, which new file systems must suit.
+    pub oldest_kernel: Option<String>,
     /// How long a change of a volume waits for others to be made with it.
     pub modify_window: Duration,
 }
@@ -85,6 +93,7 @@ struct Shared<C> {
     snapshots_by_name: Looker<SnapshotName, Vec<Snapshot>>,
     instances: Looker<InstanceId, Instance>,
     modifications: Looker<VolumeId, Modification>,
+    initializations: Looker<VolumeId, Initialization>,
 }
 
 /// What an operation claims.
@@ -167,6 +176,7 @@ impl<C: Ebs> EbsController<C> {
                 snapshots_by_name: snapshots_by_name(&ec2),
                 instances: instances(&ec2),
                 modifications: modifications(&ec2),
+                initializations: initializations(&ec2),
                 ec2,
             }),
         }
@@ -272,6 +282,17 @@ fn modifications<C: Ebs>(ec2: &Arc<C>) -> Looker<VolumeId, Modification> {
         let ec2 = Arc::clone(&ec2);
         async move {
             let found = ec2.describe_modifications(ids).await?;
+            Ok(found.into_iter().map(|found| (found.volume.clone(), found)).collect())
+        }
+    })
+}
+
+fn initializations<C: Ebs>(ec2: &Arc<C>) -> Looker<VolumeId, Initialization> {
+    let ec2 = Arc::clone(ec2);
+    Looker::new("DescribeVolumeStatus", move |ids| {
+        let ec2 = Arc::clone(&ec2);
+        async move {
+            let found = ec2.describe_initialization(ids).await?;
             Ok(found.into_iter().map(|found| (found.volume.clone(), found)).collect())
         }
     })

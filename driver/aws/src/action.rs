@@ -51,6 +51,7 @@ pub(crate) enum Action {
     DescribeSnapshots,
     DescribeInstances,
     DescribeVolumesModifications,
+    DescribeVolumeStatus,
     DescribeAvailabilityZones,
     CreateAccessPoint,
     DeleteAccessPoint,
@@ -61,7 +62,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// Every action, in the order of the enum.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::CreateVolume,
         Self::CopyVolumes,
         Self::DeleteVolume,
@@ -78,6 +79,7 @@ impl Action {
         Self::DescribeSnapshots,
         Self::DescribeInstances,
         Self::DescribeVolumesModifications,
+        Self::DescribeVolumeStatus,
         Self::DescribeAvailabilityZones,
         Self::CreateAccessPoint,
         Self::DeleteAccessPoint,
@@ -117,6 +119,7 @@ impl Action {
             Self::DescribeSnapshots => "DescribeSnapshots",
             Self::DescribeInstances => "DescribeInstances",
             Self::DescribeVolumesModifications => "DescribeVolumesModifications",
+            Self::DescribeVolumeStatus => "DescribeVolumeStatus",
             Self::DescribeAvailabilityZones => "DescribeAvailabilityZones",
             Self::CreateAccessPoint => "CreateAccessPoint",
             Self::DeleteAccessPoint => "DeleteAccessPoint",
@@ -145,6 +148,7 @@ impl Action {
             | Self::DescribeSnapshots
             | Self::DescribeInstances
             | Self::DescribeVolumesModifications
+            | Self::DescribeVolumeStatus
             | Self::DescribeAvailabilityZones => facts::READ_BUCKET,
             Self::CreateAccessPoint
             | Self::DeleteAccessPoint

@@ -6,6 +6,7 @@
 mod instance;
 mod modification;
 mod snapshot;
+mod status;
 mod volume;
 
 use std::str::FromStr;
@@ -19,6 +20,7 @@ use crate::action::Action;
 pub(crate) use instance::instance;
 pub(crate) use modification::{modification, was_modified};
 pub(crate) use snapshot::{snapshot, snapshot_from};
+pub(crate) use status::initialization;
 pub(crate) use volume::{attachment_from, volume, volume_from};
 
 /// A field that is not what AWS's reference says.

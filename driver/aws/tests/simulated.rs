@@ -8,9 +8,9 @@ use std::process::Command;
 
 use csi_aws::{Config, Ec2};
 use csi_core::ebs::{
-    AttachmentState, CreateSnapshot, CreateVolume, Ebs, LockEnd, LockMode, ModificationState,
-    ModifyVolume, SnapshotLock, SnapshotQuery, SnapshotState, Tags, Volume, VolumeQuery,
-    VolumeSource, VolumeState,
+    AttachmentState, CreateSnapshot, CreateVolume, Ebs, Initialization, InitializationState,
+    LockEnd, LockMode, ModificationState, ModifyVolume, SnapshotLock, SnapshotQuery, SnapshotState,
+    Tags, Volume, VolumeQuery, VolumeSource, VolumeState,
 };
 use csi_core::{ErrorKind, GiB, InstanceId, VolumeId, Zone};
 use csi_sim::http::App;
@@ -155,6 +155,11 @@ async fn attachments_live(ec2: &Ec2, id: &VolumeId) {
     assert_eq!(hosts.len(), 1, "an unknown id is absent");
     assert_eq!((hosts[0].state.as_str(), hosts[0].instance_type.as_str()), ("running", "m5.large"));
     assert_eq!(hosts[0].devices.get(&device()), Some(id));
+
+    let ids = vec!["vol-00000000000000000".parse().unwrap(), id.clone()];
+    let filled = ec2.describe_initialization(ids).await.unwrap();
+    let whole = Initialization { volume: id.clone(), state: InitializationState::Initialized };
+    assert_eq!(filled, [whole], "an unknown id is absent");
 
     assert_eq!(ec2.describe_modifications(vec![id.clone()]).await.unwrap(), []);
     let change = ModifyVolume {

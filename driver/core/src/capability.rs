@@ -156,6 +156,18 @@ impl Capability {
         }
     }
 
+    /// Whether a node-local volume can serve this, and if not, why: each node has a volume of its own
+    /// behind the handle, so that many nodes may write.
+    ///
+    /// # Errors
+    /// The rule it breaks.
+    pub fn check_node_local(&self) -> Result<(), Invalid> {
+        match self.mode {
+            AccessMode::MultiNodeMultiWriter => Ok(()),
+            _ => self.check_ebs(),
+        }
+    }
+
     /// Whether a second node may use the volume at the same time.
     #[must_use]
     pub fn is_multi_attach(&self) -> bool {

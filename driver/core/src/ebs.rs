@@ -5,6 +5,7 @@
 //! world with paused time. Implementations: the AWS SDK and the simulator.
 
 mod snapshot;
+mod status;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use crate::id::{InstanceId, SnapshotId, SnapshotName, VolumeId, VolumeName};
 use crate::topology::Zone;
 
 pub use snapshot::{CreateSnapshot, LockEnd, LockMode, Snapshot, SnapshotLock, SnapshotState};
+pub use status::{Initialization, InitializationState};
 
 /// Tags of an object, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -116,6 +118,8 @@ pub struct Instance {
     pub state: String,
     /// Device names in use, with the volumes behind them.
     pub devices: BTreeMap<String, VolumeId>,
+    /// The device name of the root volume.
+    pub root_device: Option<String>,
 }
 
 /// A volume's latest modification as `DescribeVolumesModifications` shows it.
@@ -337,6 +341,12 @@ pub trait Ebs: Send + Sync + 'static {
         &self,
         ids: Vec<VolumeId>,
     ) -> impl Future<Output = Result<Vec<Modification>, ApiError>> + Send;
+    /// How far each volume is filled, at most 200; volumes that do not exist are absent from the
+    /// answer.
+    fn describe_initialization(
+        &self,
+        ids: Vec<VolumeId>,
+    ) -> impl Future<Output = Result<Vec<Initialization>, ApiError>> + Send;
     /// The zones of the region that are open to the account.
     fn describe_zones(&self) -> impl Future<Output = Result<Vec<Zone>, ApiError>> + Send;
 }

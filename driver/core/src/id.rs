@@ -96,6 +96,53 @@ impl VolumeId {
     }
 }
 
+/// The handle of a node-local volume, `local-ebs://dev/xvdbz`: whatever EC2 has attached to the pod's
+/// node as `/dev/xvdbz`. Only static `PersistentVolume`s carry it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalDevice(String);
+
+impl LocalDevice {
+    const SCHEME: &str = "local-ebs:/";
+
+    /// Whether a volume handle is meant to be one of these.
+    #[must_use]
+    pub fn is_meant(handle: &str) -> bool {
+        handle.starts_with(Self::SCHEME)
+    }
+
+    /// The device name as EC2 has it, `/dev/xvdbz`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LocalDevice {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let name = text.strip_prefix(Self::SCHEME);
+        let is_plain = |name: &str| {
+            name.strip_prefix("/dev/").is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            })
+        };
+        name.filter(|name| is_plain(name)).map(|name| Self(name.to_owned())).ok_or_else(|| {
+            InvalidId {
+                text: text.chars().take(64).collect(),
+                kind: "the handle of a node-local volume",
+                rule: "want local-ebs://dev/ and a device's name",
+            }
+        })
+    }
+}
+
+impl fmt::Display for LocalDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::SCHEME, self.0)
+    }
+}
+
 fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -188,6 +235,17 @@ mod tests {
             if let Ok(name) = text.parse::<VolumeName>() {
                 prop_assert_eq!(name.as_str(), text);
             }
+        }
+    }
+
+    #[test]
+    fn the_handle_of_a_node_local_volume_names_a_device() {
+        let handle = "local-ebs://dev/xvdbz";
+        let device: LocalDevice = handle.parse().unwrap();
+        assert_eq!((device.name(), device.to_string().as_str()), ("/dev/xvdbz", handle));
+        for bad in ["local-ebs://dev/", "local-ebs://etc/x", "local-ebs://dev/../sda", "vol-1", ""]
+        {
+            assert!(bad.parse::<LocalDevice>().is_err(), "{bad}");
         }
     }
 

@@ -24,7 +24,8 @@ pub use api_error::{ApiError, ErrorKind};
 pub use capability::{Access, AccessMode, Capability, FsType};
 pub use capacity::{Bytes, CapacityRange, GiB};
 pub use id::{
-    AccessPointId, FileSystemId, InstanceId, SnapshotId, SnapshotName, VolumeId, VolumeName,
+    AccessPointId, FileSystemId, InstanceId, LocalDevice, SnapshotId, SnapshotName, VolumeId,
+    VolumeName,
 };
 pub use operations::{Operations, RunError};
 pub use rpc_error::{Chain, GrpcCode, Invalid, RpcError};

@@ -120,6 +120,25 @@ impl Given<'_> {
     }
 }
 
+/// The form of a kernel's release that the node reads: it begins with two numbers, as `uname -r` does.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn check_kernel(field: &str, release: &str) -> Result<(), Invalid> {
+    let mut numbers = release.splitn(3, '.');
+    let number = |text: Option<&str>| text.is_some_and(|text| text.parse::<u16>().is_ok());
+    let minor = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next().map(str::to_owned);
+    let (major, second) = (numbers.next(), numbers.next().and_then(minor));
+    if number(major) && number(second.as_deref()) {
+        Ok(())
+    } else {
+        Err(Invalid::new(
+            field,
+            format!("must be a kernel's version such as 5.10, got {release:?}"),
+        ))
+    }
+}
+
 impl<T> Parameter<T> {
     fn is_named(&self, key: &str) -> bool {
         match self.matching {

@@ -3,6 +3,7 @@
 
 mod create_volume;
 mod listing;
+mod local;
 mod snapshot;
 mod volume;
 
@@ -15,9 +16,10 @@ use crate::rpc_error::{GrpcCode, Invalid};
 
 pub use create_volume::CreateVolume;
 pub use listing::{ListSnapshots, ListVolumes, PageRequest, SnapshotFilter};
+pub use local::{PublishLocal, ValidateLocal};
 pub use snapshot::{CreateSnapshot, SnapshotOnly};
 pub use volume::{
-    ExpandVolume, ModifyVolume, PublishVolume, UnpublishFrom, UnpublishVolume,
+    ExpandVolume, ModifyVolume, PublishContext, PublishVolume, UnpublishFrom, UnpublishVolume,
     ValidateCapabilities, VolumeOnly,
 };
 
@@ -46,6 +48,14 @@ impl GrpcCode for BadRequest {
 /// Refuses an empty field.
 fn present<'a>(field: &str, text: &'a str) -> Result<&'a str, Invalid> {
     if text.is_empty() { Err(Invalid::new(field, "must not be empty")) } else { Ok(text) }
+}
+
+/// Refuses the handle of a node-local volume, with which this driver does nothing of the kind.
+fn not_local(field: &str, handle: &str, done: &str) -> Result<(), Invalid> {
+    if crate::LocalDevice::is_meant(handle) {
+        return Err(Invalid::new(field, format!("a node-local volume cannot be {done}")));
+    }
+    Ok(())
 }
 
 /// Reads a name.

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use csi_core::ebs::Ebs;
 use csi_core::request::{
     BadRequest, CreateSnapshot, CreateVolume, ExpandVolume, ListSnapshots, ListVolumes,
-    ModifyVolume, PublishVolume, SnapshotOnly, UnpublishVolume, ValidateCapabilities, VolumeOnly,
+    ModifyVolume, PublishLocal, PublishVolume, SnapshotOnly, UnpublishVolume, ValidateCapabilities,
+    ValidateLocal, VolumeOnly,
 };
-use csi_core::{Invalid, RpcError};
+use csi_core::{Capability, Invalid, RpcError};
 use csi_proto::csi;
 use csi_proto::csi::controller_server::Controller;
 use csi_serve::subject;
 use tonic::{Request, Response, Status};
 
-use super::{EbsController, Key, create, delete, list, modify as change, publish, snapshot};
+use super::{
+    EbsController, Key, create, delete, initialize, list, local, modify as change, publish,
+    snapshot,
+};
 use crate::message as shared;
 
 /// Key of the publish context: the device name that EC2 has for the attachment.
@@ -25,6 +29,10 @@ pub const DEVICE_PATH: &str = "devicePath";
 /// Key of the publish context: the volume's size in bytes when it was attached. The device has
 /// this size or, if the volume was expanded since, a larger one.
 pub const VOLUME_SIZE: &str = "volumeSizeBytes";
+/// Key of the publish context: the volume behind a node-local handle.
+pub const VOLUME_ID: &str = "volumeID";
+/// Key of the publish context: release of the oldest kernel that a new file system must suit.
+pub const OLDEST_KERNEL: &str = "oldestKernel";
 
 /// What this controller can do.
 pub const CAPABILITIES: [csi::controller_service_capability::rpc::Type; 9] = {
@@ -214,11 +222,20 @@ impl<C: Ebs> EbsController<C> {
         &self,
         message: csi::ControllerPublishVolumeRequest,
     ) -> Result<csi::ControllerPublishVolumeResponse, RpcError> {
+        if let Some(request) = PublishLocal::parse(&message) {
+            let request = request?;
+            let volume = local::find(&self.shared, &request).await?;
+            return Ok(message::published_locally(&request, &volume, &self.shared.settings));
+        }
         let request = PublishVolume::try_from(message)?;
+        let context = request.context.clone();
         let key = Key::Attachment(request.volume.clone(), request.instance.clone());
         let work = publish::publish(Arc::clone(&self.shared), request);
         let published = self.shared.operations.run(key, work).await?;
-        Ok(message::published(published))
+        if context.until_initialized {
+            initialize::wait(&self.shared, &published.volume.id).await?;
+        }
+        Ok(message::published(published, &context, &self.shared.settings))
     }
 
     async fn unpublish(
@@ -238,6 +255,13 @@ impl<C: Ebs> EbsController<C> {
         &self,
         message: csi::ValidateVolumeCapabilitiesRequest,
     ) -> Result<csi::ValidateVolumeCapabilitiesResponse, RpcError> {
+        if let Some(request) = ValidateLocal::parse(&message) {
+            let request = request?;
+            local::enabled(&self.shared)?;
+            let unfit = |capability: &Capability| capability.check_node_local().err();
+            let problem = request.capabilities.iter().find_map(unfit);
+            return Ok(shared::validated(message, problem.as_ref()));
+        }
         let request = ValidateCapabilities::try_from(&message)?;
         let volume = list::volume(&self.shared, request.volume).await?;
         let problem = request.capabilities.iter().find_map(|capability| {

@@ -37,7 +37,7 @@ pub(super) struct Spec {
     pub(super) range: CapacityRange,
     /// Zones that will do.
     pub(super) zones: ZoneRequirement,
-    /// Volume context: how to make a file system.
+    /// Volume context: how to make a file system, and what publishing heeds.
     pub(super) context: BTreeMap<String, String>,
     size: GiB,
     pub(super) volume_type: String,
@@ -114,7 +114,7 @@ impl Spec {
             name: request.name.clone(),
             range: request.range,
             zones: request.zones.clone(),
-            context: class.format.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+            context: class.context(),
             size,
             iops,
             zone_iops: BTreeMap::new(),

@@ -1,13 +1,17 @@
 //! What bursts cost in calls and time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use csi_core::facts::ATTACH_MEDIAN;
+use csi_proto::csi;
+use csi_proto::csi::controller_server::Controller;
 use csi_sim::world::{Action, Delay, InstanceSeed, Settings as Pace};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tonic::{Code, Request};
 
 use crate::harness::{Bench, volume};
 
@@ -127,4 +131,41 @@ async fn a_thousand_creates_take_ten_waves_and_one_call_each() {
     let asked = describes(&bench);
     println!("{took:?}, {asked} describes");
     assert!(asked <= 20 * took.as_secs(), "{asked} describes in {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_malformed_and_one_deleted_id_among_two_hundred_fail_alone_and_cost_nothing() {
+    let bench = Bench::steady();
+    let mut made = JoinSet::new();
+    for n in 0..199 {
+        let bench = bench.clone();
+        made.spawn(async move { bench.made(&format!("pvc-{n}")).await });
+    }
+    let mut ids = made.join_all().await;
+    ids.push("vol-xyz".to_owned());
+    let deleted = ids[57].clone();
+    bench.delete(&deleted).await.unwrap();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    // Another process, which does not know that it deleted the volume.
+    let bench = bench.another();
+    bench.sim.with(|world, _| world.reset_history());
+    let mut asked = JoinSet::new();
+    for id in ids {
+        let bench = bench.clone();
+        asked.spawn(async move {
+            let message = csi::ControllerGetVolumeRequest { volume_id: id.clone() };
+            (id, bench.controller.controller_get_volume(Request::new(message)).await)
+        });
+    }
+    let answers = asked.join_all().await;
+    let failed = answers.iter().filter_map(|(id, answer)| {
+        answer.as_ref().err().map(|status| (id.as_str(), status.code()))
+    });
+    let failed: BTreeMap<_, _> = failed.collect();
+    let expected = [(deleted.as_str(), Code::NotFound), ("vol-xyz", Code::NotFound)];
+    assert_eq!(failed, BTreeMap::from(expected));
+    assert_eq!(answers.len() - failed.len(), 198);
+    let calls = bench.calls(Action::DescribeVolumes);
+    println!("200 pending describes, two of them bad: 198 answered, {calls} call");
+    assert_eq!(calls, 1);
 }

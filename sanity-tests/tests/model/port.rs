@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use csi_core::ebs::{
-    Attachment, CreateSnapshot, CreateVolume, Ebs, Instance, Modification, ModifyVolume, Page,
-    Snapshot, SnapshotLock, SnapshotQuery, Tags, Volume, VolumeQuery,
+    Attachment, CreateSnapshot, CreateVolume, Ebs, Initialization, Instance, Modification,
+    ModifyVolume, Page, Snapshot, SnapshotLock, SnapshotQuery, Tags, Volume, VolumeQuery,
 };
 use csi_core::{ApiError, ErrorKind, InstanceId, SnapshotId, VolumeId, Zone};
 use csi_sim::SimEbs;
@@ -150,5 +150,6 @@ pass! {
     describe_snapshots(query: SnapshotQuery) -> Page<Snapshot>;
     describe_instances(ids: Vec<InstanceId>) -> Vec<Instance>;
     describe_modifications(ids: Vec<VolumeId>) -> Vec<Modification>;
+    describe_initialization(ids: Vec<VolumeId>) -> Vec<Initialization>;
     describe_zones() -> Vec<Zone>;
 }

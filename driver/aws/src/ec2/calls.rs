@@ -2,8 +2,8 @@
 
 use aws_sdk_ec2::operation::create_volume::builders::CreateVolumeFluentBuilder;
 use aws_sdk_ec2::types::{Filter, ResourceType, Snapshot as SnapshotRow, VolumeType};
-use csi_core::ebs::{CreateVolume, Page, Snapshot, Volume};
-use csi_core::{ApiError, SnapshotId, VolumeId};
+use csi_core::ebs::{CreateVolume, Initialization, Page, Snapshot, Volume};
+use csi_core::{ApiError, ErrorKind, SnapshotId, VolumeId};
 
 use super::Ec2;
 use super::request::{filters, int, tags_of};
@@ -159,5 +159,56 @@ impl Ec2 {
             answer.snapshots().iter().map(|row: &SnapshotRow| parse::snapshot(row)).collect();
         let items = items.map_err(|found| odd(ACTION, &found))?;
         Ok(Page { items, next: next(answer.next_token) })
+    }
+
+    /// `DescribeVolumeStatus` has no filter for ids, and one that does not exist fails the call. So
+    /// the ids that the refusal names are left out of the next; if it names none, each is asked for
+    /// by itself.
+    pub(super) async fn initializations(
+        &self,
+        mut ids: Vec<VolumeId>,
+    ) -> Result<Vec<Initialization>, ApiError> {
+        while !ids.is_empty() {
+            match self.initializations_of(&ids).await {
+                Err(error) if error.kind == ErrorKind::VolumeNotFound => {
+                    let before = ids.len();
+                    ids.retain(|id| !error.message.contains(id.as_str()));
+                    if ids.len() == before {
+                        return self.initializations_one_by_one(&ids).await;
+                    }
+                }
+                answer => return answer,
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn initializations_one_by_one(
+        &self,
+        ids: &[VolumeId],
+    ) -> Result<Vec<Initialization>, ApiError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.initializations_of(std::slice::from_ref(id)).await {
+                Err(error) if error.kind == ErrorKind::VolumeNotFound => {}
+                answer => found.extend(answer?),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn initializations_of(&self, ids: &[VolumeId]) -> Result<Vec<Initialization>, ApiError> {
+        const ACTION: Action = Action::DescribeVolumeStatus;
+        let ids = ids.iter().map(VolumeId::to_string).collect();
+        let mut request = self.client().await.describe_volume_status().set_volume_ids(Some(ids));
+        let mut found = Vec::new();
+        loop {
+            let answer = self.call(ACTION, || request.clone().send()).await?;
+            for row in answer.volume_statuses() {
+                found.push(parse::initialization(row).map_err(|field| odd(ACTION, &field))?);
+            }
+            let Some(next) = next(answer.next_token) else { return Ok(found) };
+            request = request.next_token(next);
+        }
     }
 }

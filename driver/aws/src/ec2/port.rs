@@ -7,9 +7,9 @@ use aws_sdk_ec2::operation::enable_fast_snapshot_restores::EnableFastSnapshotRes
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{LockMode as SdkLockMode, Reservation, ResourceType, Tag, VolumeType};
 use csi_core::ebs::{
-    Attachment, CreateSnapshot, CreateVolume, Ebs, Instance, LockEnd, LockMode, Modification,
-    ModifyVolume, Page, SNAPSHOT_NAME_TAG, Snapshot, SnapshotLock, SnapshotQuery, Tags,
-    VOLUME_NAME_TAG, Volume, VolumeQuery, VolumeSource,
+    Attachment, CreateSnapshot, CreateVolume, Ebs, Initialization, Instance, LockEnd, LockMode,
+    Modification, ModifyVolume, Page, SNAPSHOT_NAME_TAG, Snapshot, SnapshotLock, SnapshotQuery,
+    Tags, VOLUME_NAME_TAG, Volume, VolumeQuery, VolumeSource,
 };
 use csi_core::{ApiError, ErrorKind, InstanceId, SnapshotId, VolumeId, Zone};
 
@@ -239,6 +239,13 @@ impl Ebs for Ec2 {
             }
         }
         Ok(latest.into_values().map(|(_, modification)| modification).collect())
+    }
+
+    async fn describe_initialization(
+        &self,
+        ids: Vec<VolumeId>,
+    ) -> Result<Vec<Initialization>, ApiError> {
+        self.initializations(ids).await
     }
 
     async fn describe_zones(&self) -> Result<Vec<Zone>, ApiError> {

@@ -28,5 +28,6 @@ pub(crate) fn instance(found: &types::Instance) -> Result<Instance, Odd> {
                 Ok((device, need_id("blockDeviceMapping.ebs.volumeId", volume)?))
             })
             .collect::<Result<BTreeMap<_, _>, Odd>>()?,
+        root_device: text(found.root_device_name()).map(str::to_owned),
     })
 }

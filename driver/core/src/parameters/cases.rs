@@ -85,6 +85,23 @@ const CLASS_CASES: &[Case] = &[
         &[("300", "initialization_rate: Some(300)"), ("0", "initialization_rate: None")],
         NO_NUMBERS,
     ),
+    case(
+        "blockAttachUntilInitialized",
+        &[
+            ("true", "block_attach_until_initialized: true"),
+            ("false", "block_attach_until_initialized: false"),
+        ],
+        NO_FLAGS,
+    ),
+    case(
+        "oldestKernel",
+        &[
+            ("5.10", "oldest_kernel: Some(\"5.10\")"),
+            ("6.1.0-1-amd64", "oldest_kernel: Some(\"6.1.0-1-amd64\")"),
+            ("", "oldest_kernel: None"),
+        ],
+        &["5", "new", "5.x", "v5.10", "-1.2", " 5.10"],
+    ),
     case("blockSize", &[("4096", "\"blocksize\": \"4096\""), ("", "format: {}")], NO_WORDS),
     case("inodeSize", &[("256", "\"inodesize\": \"256\"")], NO_WORDS),
     case("bytesPerInode", &[("16384", "\"bytesperinode\": \"16384\"")], NO_WORDS),

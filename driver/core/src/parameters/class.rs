@@ -29,6 +29,10 @@ pub struct ClassParameters {
     pub kms_key: Option<String>,
     /// Rate in MiB/s at which a restored volume is filled.
     pub initialization_rate: Option<u32>,
+    /// Whether publishing waits until the volume is filled.
+    pub block_attach_until_initialized: bool,
+    /// Release of the oldest kernel that shall mount the volume.
+    pub oldest_kernel: Option<String>,
     /// How to make the file system, by volume context key.
     pub format: Format,
     /// The claim that the volume is for.
@@ -39,6 +43,11 @@ pub struct ClassParameters {
 
 /// Options for mkfs. Keys are those of the volume context that the node reads.
 pub type Format = BTreeMap<&'static str, String>;
+
+/// Key of the volume context: `true` if publishing waits until the volume is filled.
+pub const BLOCK_ATTACH: &str = "blockattachuntilinitialized";
+/// Key of the volume context: release of the oldest kernel that shall mount the volume.
+pub const OLDEST_KERNEL: &str = "oldestkernel";
 
 /// A `StorageClass`'s parameters.
 pub static CLASS: &[Parameter<ClassParameters>] = &[
@@ -139,6 +148,31 @@ pub static CLASS: &[Parameter<ClassParameters>] = &[
         apply: |class, given| {
             class.initialization_rate = given.number()?;
             Ok(())
+        },
+    },
+    Parameter {
+        key: "blockAttachUntilInitialized",
+        matching: Match::AnyCase,
+        accepts: "true or false",
+        default: "false",
+        meaning: "Pods wait until a volume that was made from a snapshot or a volume is filled, so that their first reads are not slow. It can take hours; see volumeInitializationRate.",
+        apply: |class, given| {
+            class.block_attach_until_initialized = given.flag()?;
+            Ok(())
+        },
+    },
+    Parameter {
+        key: "oldestKernel",
+        matching: Match::AnyCase,
+        accepts: "a kernel's version, such as 5.10",
+        default: "--oldest-kernel of the controller, or the features that every kernel since 4.16 has",
+        meaning: "New file systems get features that kernels from this version on can mount.",
+        apply: |class, given| {
+            class.oldest_kernel = given.text();
+            class
+                .oldest_kernel
+                .as_ref()
+                .map_or(Ok(()), |kernel| super::check_kernel(given.key, kernel))
         },
     },
     option("blockSize", "Block size of the file system, in bytes.", |class, given| {
@@ -259,6 +293,16 @@ fn set(format: &mut Format, key: &'static str, value: Option<String>) -> Result<
 }
 
 impl ClassParameters {
+    /// What the volume's context says to later calls.
+    #[must_use]
+    pub fn context(&self) -> BTreeMap<String, String> {
+        let wait = self.block_attach_until_initialized.then(|| "true".to_owned());
+        let more = [(BLOCK_ATTACH, wait), (OLDEST_KERNEL, self.oldest_kernel.clone())];
+        let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let format = self.format.iter().map(|(key, value)| (*key, value.clone()));
+        format.chain(more).map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
     /// Reads a `StorageClass`'s parameters.
     ///
     /// # Errors

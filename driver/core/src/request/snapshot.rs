@@ -2,7 +2,7 @@
 
 use csi_proto::csi;
 
-use super::{BadRequest, name, present};
+use super::{BadRequest, name, not_local, present};
 use crate::id::{SnapshotId, SnapshotName, VolumeId};
 use crate::parameters::{InvalidTags, SnapshotParameters};
 
@@ -28,6 +28,7 @@ impl CreateSnapshot {
     ) -> Result<Self, BadRequest> {
         let name = name(&message.name)?;
         let volume = present("source_volume_id", &message.source_volume_id)?;
+        not_local("source_volume_id", volume, "captured in a snapshot")?;
         let parameters = SnapshotParameters::parse(&message.parameters, invalid_tags)?;
         Ok(Self { name, volume: volume.parse()?, parameters })
     }

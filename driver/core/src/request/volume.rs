@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use csi_proto::{csi, modify};
 
-use super::{BadRequest, present};
+use super::{BadRequest, not_local, present};
 use crate::capability::{Access, Capability};
 use crate::capacity::CapacityRange;
 use crate::id::{InstanceId, VolumeId};
 use crate::parameters::MutableParameters;
+use crate::parameters::class::{BLOCK_ATTACH, OLDEST_KERNEL};
 use crate::rpc_error::Invalid;
 
 /// A request that names a volume and nothing else: `DeleteVolume`, `ControllerGetVolume`.
@@ -43,6 +44,27 @@ pub struct PublishVolume {
     pub instance: InstanceId,
     /// How it will be used.
     pub capability: Capability,
+    /// What its `StorageClass` said for now.
+    pub context: PublishContext,
+}
+
+/// What a volume's context says about its publication.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PublishContext {
+    /// Whether to wait until the volume is filled.
+    pub until_initialized: bool,
+    /// Release of the oldest kernel that shall mount the volume.
+    pub oldest_kernel: Option<String>,
+}
+
+impl PublishContext {
+    /// Reads a volume context.
+    pub(super) fn parse(context: &BTreeMap<String, String>) -> Self {
+        Self {
+            until_initialized: context.get(BLOCK_ATTACH).is_some_and(|value| value == "true"),
+            oldest_kernel: context.get(OLDEST_KERNEL).filter(|text| !text.is_empty()).cloned(),
+        }
+    }
 }
 
 impl TryFrom<csi::ControllerPublishVolumeRequest> for PublishVolume {
@@ -58,7 +80,8 @@ impl TryFrom<csi::ControllerPublishVolumeRequest> for PublishVolume {
             let rule = "EBS has no read-only attachments; mount the volume read-only instead";
             return Err(Invalid::new("readonly", rule).into());
         }
-        Ok(Self { volume: volume.parse()?, instance: instance.parse()?, capability })
+        let context = PublishContext::parse(&message.volume_context);
+        Ok(Self { volume: volume.parse()?, instance: instance.parse()?, capability, context })
     }
 }
 
@@ -110,6 +133,7 @@ impl TryFrom<csi::ControllerExpandVolumeRequest> for ExpandVolume {
 
     fn try_from(message: csi::ControllerExpandVolumeRequest) -> Result<Self, BadRequest> {
         let volume = present("volume_id", &message.volume_id)?;
+        not_local("volume_id", volume, "expanded")?;
         let range = CapacityRange::parse(message.capacity_range.as_ref())?;
         if range.is_open() {
             return Err(Invalid::new("capacity_range", "must be set").into());
@@ -154,6 +178,7 @@ impl ModifyVolume {
         parameters: &BTreeMap<String, String>,
     ) -> Result<Self, BadRequest> {
         let id = present(field, id)?;
+        not_local(field, id, "modified")?;
         let parameters = MutableParameters::parse(parameters)?;
         Ok(Self { volume: id.parse()?, parameters })
     }

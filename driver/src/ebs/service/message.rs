@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use csi_core::VolumeId;
 use csi_core::ebs::{AttachmentState, Snapshot, SnapshotState, Volume};
+use csi_core::request::{PublishContext, PublishLocal};
 use csi_core::topology::volume_topology;
 use csi_proto::csi;
 
 use super::super::publish::Published;
-use super::super::snapshot;
-use super::{DEVICE_PATH, VOLUME_SIZE};
+use super::super::{Settings, snapshot};
+use super::{DEVICE_PATH, OLDEST_KERNEL, VOLUME_ID, VOLUME_SIZE};
 
 pub(super) fn volume(volume: &Volume) -> csi::Volume {
     csi::Volume {
@@ -19,12 +21,36 @@ pub(super) fn volume(volume: &Volume) -> csi::Volume {
     }
 }
 
-pub(super) fn published(published: Published) -> csi::ControllerPublishVolumeResponse {
+pub(super) fn published(
+    published: Published,
+    context: &PublishContext,
+    settings: &Settings,
+) -> csi::ControllerPublishVolumeResponse {
     let size = published.volume.size.bytes().0.to_string();
-    let publish_context = BTreeMap::from([
+    let mut publish_context = BTreeMap::from([
         (DEVICE_PATH.to_owned(), published.device),
         (VOLUME_SIZE.to_owned(), size),
     ]);
+    publish_context.extend(kernel(context, settings));
+    csi::ControllerPublishVolumeResponse { publish_context }
+}
+
+/// What the node must know to make a file system that the other nodes can mount.
+fn kernel(context: &PublishContext, settings: &Settings) -> Option<(String, String)> {
+    let oldest = context.oldest_kernel.as_ref().or(settings.oldest_kernel.as_ref())?;
+    Some((OLDEST_KERNEL.to_owned(), oldest.clone()))
+}
+
+pub(super) fn published_locally(
+    request: &PublishLocal,
+    volume: &VolumeId,
+    settings: &Settings,
+) -> csi::ControllerPublishVolumeResponse {
+    let mut publish_context = BTreeMap::from([
+        (DEVICE_PATH.to_owned(), request.device.name().to_owned()),
+        (VOLUME_ID.to_owned(), volume.to_string()),
+    ]);
+    publish_context.extend(kernel(&request.context, settings));
     csi::ControllerPublishVolumeResponse { publish_context }
 }
 

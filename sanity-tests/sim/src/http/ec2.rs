@@ -135,6 +135,11 @@ fn describe(
             let xml = Xml::default().items("volumeModificationSet", items);
             Ok(xml.maybe("nextToken", page.next_token))
         }
+        Action::DescribeVolumeStatus => {
+            let page = world.describe_volume_status(&form.describe("VolumeId")?, now)?;
+            let items = page.items.iter().map(shape::volume_status);
+            Ok(Xml::default().items("volumeStatusSet", items).maybe("nextToken", page.next_token))
+        }
         Action::DescribeInstances => {
             let page = world.describe_instances(&form.describe("InstanceId")?, now)?;
             let items = page

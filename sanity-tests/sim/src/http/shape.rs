@@ -1,6 +1,6 @@
 //! EC2's data types as XML. Element names: EC2 API reference, "Data types".
 
-use csi_core::ebs::{Attachment, Tags};
+use csi_core::ebs::{Attachment, Initialization, InitializationState, Tags};
 use jiff::Timestamp;
 
 use super::xml::Xml;
@@ -47,6 +47,31 @@ pub(crate) fn volume(world: &World, record: &VolumeRecord) -> Xml {
         .maybe("volumeInitializationRate", record.initialization_rate)
         .text("multiAttachEnabled", volume.multi_attach);
     tag_set(xml, &volume.tags)
+}
+
+/// `VolumeStatusItem`.
+pub(crate) fn volume_status(row: &Initialization) -> Xml {
+    let (status, more) = match row.state {
+        InitializationState::Initializing { progress, left } => {
+            let kind = if left.is_some() { "provisioned-rate" } else { "default" };
+            let more = Xml::default()
+                .text("initializationType", kind)
+                .maybe("progress", progress)
+                .maybe("estimatedTimeToCompleteInSeconds", left.map(|left| left.as_secs()));
+            ("initializing", Some(more))
+        }
+        InitializationState::Initialized | InitializationState::Unknown => ("completed", None),
+    };
+    let detail =
+        |name: &str, status: &str| Xml::default().text("name", name).text("status", status);
+    let details = [detail("io-enabled", "passed"), detail("initialization-state", status)];
+    let xml = Xml::default()
+        .text("volumeId", &row.volume)
+        .node("volumeStatus", Xml::default().text("status", "ok").items("details", details));
+    match more {
+        Some(more) => xml.node("initializationStatusDetails", more),
+        None => xml,
+    }
 }
 
 /// `VolumeAttachment`.

@@ -67,6 +67,7 @@ actions! {
     DescribeSnapshots => Ec2 facts::READ_BUCKET,
     DescribeInstances => Ec2 facts::READ_BUCKET,
     DescribeVolumesModifications => Ec2 facts::READ_BUCKET,
+    DescribeVolumeStatus => Ec2 facts::READ_BUCKET,
     DescribeAvailabilityZones => Ec2 facts::READ_BUCKET,
     DescribeInstanceTypes => Ec2 facts::READ_BUCKET,
     CreateAccessPoint => Efs facts::efs::BUCKET,

@@ -1,7 +1,9 @@
 //! Describe calls. They see the world as readers do, behind the writers.
 
+use std::time::Duration;
+
 use csi_core::VolumeId;
-use csi_core::ebs::Attachment;
+use csi_core::ebs::{Attachment, Initialization, InitializationState};
 
 use super::call::{Describe, Listing};
 use super::error::AwsError;
@@ -70,6 +72,25 @@ impl World {
             found(&wanted, of, "InvalidVolumeModification.NotFound", "volume modification")?
         };
         page::cut(passing(rows, call), |row| row.modification.volume.to_string(), call, "volume")
+    }
+
+    /// `DescribeVolumeStatus`, as far as it tells how volumes are filled. It has no filter for ids.
+    pub fn describe_volume_status(
+        &mut self,
+        call: &Describe,
+        now: Millis,
+    ) -> Result<Listing<Initialization>, AwsError> {
+        self.advance(now);
+        let wanted = all(&call.ids, id::volume)?;
+        filter::check(&call.filters, &[])?;
+        let seen = |id: &VolumeId| self.volumes.get(id).and_then(|entry| entry.record.seen(now));
+        let rows: Vec<&VolumeRecord> = if wanted.is_empty() {
+            self.volumes.values().filter_map(|entry| entry.record.seen(now)).collect()
+        } else {
+            found(&wanted, seen, "InvalidVolume.NotFound", "volume")?
+        };
+        let rows = rows.into_iter().map(|record| filling(record, now)).collect();
+        page::cut(rows, |row| row.volume.to_string(), call, "volume")
     }
 
     /// `DescribeInstances`: each with its attachments as they are seen.
@@ -144,6 +165,21 @@ fn found<'a, I: ToString + Ord, R>(
             Err(AwsError::new(code, format!("The {what}s '{}' do not exist.", many.join(", "))))
         }
     }
+}
+
+fn filling(record: &VolumeRecord, now: Millis) -> Initialization {
+    let whole = record.filled_at.saturating_sub(record.created).max(1);
+    let left = record.filled_at.saturating_sub(now);
+    let state = if left == 0 {
+        InitializationState::Initialized
+    } else {
+        let percent = 100 - left.saturating_mul(100).div_ceil(whole).min(100);
+        InitializationState::Initializing {
+            progress: u8::try_from(percent).ok(),
+            left: record.initialization_rate.map(|_rate| Duration::from_secs(left.div_ceil(1_000))),
+        }
+    };
+    Initialization { volume: record.volume.id.clone(), state }
 }
 
 fn passing<R: Row + Clone>(rows: Vec<&R>, call: &Describe) -> Vec<R> {

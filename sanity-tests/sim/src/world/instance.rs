@@ -272,6 +272,7 @@ impl World {
             created: now,
             attached_at: BTreeMap::from([(instance.clone(), now)]),
             initialization_rate: None,
+            filled_at: 0,
             delete_on_termination: true,
         };
         // It has been there since long before the world began.

@@ -79,6 +79,8 @@ pub struct Settings {
     pub optimize: Delay,
     /// Snapshot `pending` → `completed`.
     pub snapshot: Delay,
+    /// From the creation of a volume that holds a snapshot or a copy until all of it is there.
+    pub initialize: Delay,
     /// `deleting` → gone from every list.
     pub delete: Delay,
     /// Access point `creating` → `available`.
@@ -117,6 +119,7 @@ impl Settings {
             modify: Delay::spread(Duration::from_secs(2)),
             optimize: Delay::spread(Duration::from_secs(20)),
             snapshot: Delay::spread(Duration::from_secs(4)),
+            initialize: Delay::FixedMs(30_000),
             delete: Delay::spread(Duration::from_secs(1)),
             access_point: Delay::spread(Duration::from_millis(500)),
             access_point_delete: Delay::spread(Duration::from_secs(1)),
@@ -135,6 +138,7 @@ impl Settings {
             modify: Delay::Zero,
             optimize: Delay::Zero,
             snapshot: Delay::Zero,
+            initialize: Delay::Zero,
             delete: Delay::Zero,
             access_point: Delay::Zero,
             access_point_delete: Delay::Zero,

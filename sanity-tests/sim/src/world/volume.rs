@@ -24,6 +24,8 @@ pub struct VolumeRecord {
     pub attached_at: BTreeMap<InstanceId, Millis>,
     /// Rate in MiB/s at which blocks are fetched from the snapshot.
     pub initialization_rate: Option<u32>,
+    /// When all blocks are there that it was made from; 0 if it was made from nothing.
+    pub filled_at: Millis,
     /// Whether it is deleted with its instance: true of root volumes.
     pub delete_on_termination: bool,
 }
@@ -197,6 +199,12 @@ impl World {
             Content::Volume(id) => (None, Some(id.clone())),
         };
         let size = GiB(plan.config.size);
+        let filled_at = match &plan.content {
+            Content::Blank => 0,
+            Content::Snapshot(_) | Content::Volume(_) => {
+                now.saturating_add(self.settings.initialize.sample(&mut self.rng))
+            }
+        };
         let record = VolumeRecord {
             volume: Volume {
                 id: id.clone(),
@@ -217,6 +225,7 @@ impl World {
             created: now,
             attached_at: BTreeMap::new(),
             initialization_rate: plan.initialization_rate,
+            filled_at,
             delete_on_termination: false,
         };
         let usable = record.volume.kms_key.as_ref().is_none_or(|key| !self.is_unusable(key));

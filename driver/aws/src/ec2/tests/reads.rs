@@ -1,7 +1,8 @@
 //! The calls that only ask.
 
 use csi_core::ebs::{
-    Ebs, Instance, ModificationState, Page, SnapshotQuery, SnapshotState, VolumeQuery,
+    Ebs, Initialization, InitializationState, Instance, ModificationState, Page, SnapshotQuery,
+    SnapshotState, VolumeQuery,
 };
 use csi_core::{VolumeId, Zone};
 
@@ -128,7 +129,7 @@ async fn instances_show_their_devices() {
     let body = format!(
         "<reservationSet><item><instancesSet><item><instanceId>{INSTANCE}</instanceId>\
          <instanceState><code>16</code><name>running</name></instanceState>\
-         <instanceType>m5.large</instanceType>\
+         <instanceType>m5.large</instanceType><rootDeviceName>/dev/xvda</rootDeviceName>\
          <placement><availabilityZone>us-east-1a</availabilityZone></placement>\
          <blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs>\
          <volumeId>{VOLUME}</volumeId><status>attached</status></ebs></item></blockDeviceMapping>\
@@ -143,10 +144,68 @@ async fn instances_show_their_devices() {
         zone: Zone("us-east-1a".to_owned()),
         state: "running".to_owned(),
         devices: [("/dev/xvda".to_owned(), VOLUME.parse().unwrap())].into(),
+        root_device: Some("/dev/xvda".to_owned()),
     };
     assert_eq!(found, [expected]);
     let fields = [("Filter.1.Name", "instance-id"), ("Filter.1.Value.1", INSTANCE)];
     assert_eq!(server.forms()[0][1..], pairs(&fields));
+}
+
+fn status_xml(id: &str, state: &str, more: &str) -> String {
+    format!(
+        "<item><volumeId>{id}</volumeId><volumeStatus><status>ok</status><details><item>\
+         <name>io-enabled</name><status>passed</status></item>{state}</details></volumeStatus>\
+         {more}</item>"
+    )
+}
+
+#[tokio::test]
+async fn volumes_that_do_not_exist_are_left_out_of_the_next_question_about_their_filling() {
+    let state = |word: &str| {
+        format!("<item><name>initialization-state</name><status>{word}</status></item>")
+    };
+    let details = "<initializationStatusDetails><initializationType>provisioned-rate\
+         </initializationType><progress>40</progress>\
+         <estimatedTimeToCompleteInSeconds>90</estimatedTimeToCompleteInSeconds>\
+         </initializationStatusDetails>";
+    let [busy, done, young] = ["vol-00000001", "vol-00000002", "vol-00000003"];
+    let body = format!(
+        "<volumeStatusSet>{}{}{}</volumeStatusSet>",
+        status_xml(busy, &state("initializing"), details),
+        status_xml(done, &state("completed"), ""),
+        status_xml(young, "", ""),
+    );
+    let refusal = format!("The volume '{VOLUME}' does not exist.");
+    let server = Canned::with([
+        canned::Reply::Http(400, failure("InvalidVolume.NotFound", &refusal)),
+        canned::Reply::Http(200, answer("DescribeVolumeStatus", &body)),
+    ])
+    .await;
+    let ids = [VOLUME, busy, done, young].map(|id| id.parse().unwrap());
+    let found = ec2_at(&server.url()).await.describe_initialization(ids.to_vec()).await.unwrap();
+    let filling = InitializationState::Initializing {
+        progress: Some(40),
+        left: Some(Duration::from_secs(90)),
+    };
+    let states = [filling, InitializationState::Initialized, InitializationState::Unknown];
+    let expected = ids[1..].iter().zip(states);
+    let expected: Vec<_> =
+        expected.map(|(id, state)| Initialization { volume: id.clone(), state }).collect();
+    assert_eq!(found, expected);
+    let asked = [("VolumeId.1", busy), ("VolumeId.2", done), ("VolumeId.3", young)];
+    assert_eq!(server.forms()[1][1..], pairs(&asked));
+}
+
+#[tokio::test]
+async fn a_refusal_that_names_no_volume_makes_each_be_asked_for_by_itself() {
+    let refusal = || canned::Reply::Http(400, failure("InvalidVolume.NotFound", "one is not"));
+    let body = format!("<volumeStatusSet>{}</volumeStatusSet>", status_xml(VOLUME, "", ""));
+    let good = canned::Reply::Http(200, answer("DescribeVolumeStatus", &body));
+    let server = Canned::with([refusal(), refusal(), good]).await;
+    let ids = vec!["vol-00000001".parse().unwrap(), VOLUME.parse().unwrap()];
+    let found = ec2_at(&server.url()).await.describe_initialization(ids).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].volume.as_str(), VOLUME);
 }
 
 fn modification_xml(state: &str, start: &str) -> String {

@@ -55,6 +55,7 @@ pub(super) fn parameters(action: Action) -> &'static [&'static str] {
         Action::DescribeVolumes | Action::DescribeVolumesModifications => {
             &["Filter", "MaxResults", "NextToken", "VolumeId"]
         }
+        Action::DescribeVolumeStatus => &["Filter", "MaxResults", "NextToken", "VolumeId"],
         Action::DescribeSnapshots => &["Filter", "MaxResults", "NextToken", "Owner", "SnapshotId"],
         Action::DescribeInstances => &["Filter", "InstanceId", "MaxResults", "NextToken"],
         Action::DescribeAvailabilityZones => &["ZoneName"],
