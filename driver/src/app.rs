@@ -3,14 +3,16 @@
 use csi_aws::{Config, ConnectError, CredentialsError, Ec2, Efs};
 use csi_controller::args::{AwsArgs, EbsArgs, EfsArgs, EfsAwsArgs};
 use csi_controller::ebs::{self, EbsController};
-use csi_controller::efs::{self, EfsController};
+use csi_controller::efs::{self, EfsController, Wholes};
+use csi_core::efs as efs_port;
 use csi_core::{
-    Chain, EBS_DRIVER_NAME, EBS_EXPANSION, EBS_SERVICES, EFS_DRIVER_NAME, EFS_SERVICES,
+    Chain, EBS_DRIVER_NAME, EBS_EXPANSION, EBS_SERVICES, EFS_DRIVER_NAME, EFS_SERVICES, Invalid,
 };
 use csi_imds::{ImdsEndpoint, ImdsError};
 use csi_proto::csi::controller_server::ControllerServer;
 use csi_proto::modify::modify_server::ModifyServer;
 use csi_serve::{Identity, Metrics, ServeError, Server, shutdown};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{error, info};
 
@@ -20,6 +22,9 @@ pub(crate) enum AppError {
     /// Nobody knows the region.
     #[error("no region: set AWS_REGION, or let the instance metadata service be reached")]
     Region(#[source] Option<ImdsError>),
+    /// An argument breaks a rule that depends on others.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The settings for AWS are wrong.
     #[error("cannot use AWS")]
     Connect(#[from] ConnectError),
@@ -66,6 +71,21 @@ pub(crate) async fn run_efs(args: EfsArgs, settings: efs::Settings) -> Result<()
         async move { say_broken_link(efs.check_credentials().await) }
     });
     let controller = EfsController::new(efs, settings);
+    match args.wholes(&config.region)? {
+        Some(wholes) => {
+            info!("directories of deleted volumes are deleted");
+            serve_efs(&args, metrics, controller.deleting_directories(wholes), stop).await
+        }
+        None => serve_efs(&args, metrics, controller, stop).await,
+    }
+}
+
+async fn serve_efs<C: efs_port::Efs, W: Wholes>(
+    args: &EfsArgs,
+    metrics: Metrics,
+    controller: EfsController<C, W>,
+    stop: CancellationToken,
+) -> Result<(), AppError> {
     let identity = Identity::new(EFS_DRIVER_NAME, env!("CARGO_PKG_VERSION"), &EFS_SERVICES, &[]);
     let routes =
         Routes::new(identity.into_service()).add_service(ControllerServer::new(controller.clone()));

@@ -4,6 +4,8 @@ mod create;
 mod delete;
 mod ledger;
 mod reach;
+mod removal;
+mod roots;
 mod service;
 mod spec;
 
@@ -16,9 +18,12 @@ use csi_core::efs::{Efs, Role, Secrets, Tags};
 use csi_core::{AccessPointId, FileSystemId, Operations, VolumeName};
 
 pub use reach::{CROSS_ACCOUNT, MOUNT_TARGET_IP, MOUNT_TARGET_IP_MAP};
+pub use removal::{TRASH, ThroughTunnel, Way, Where, Whole, WholeError, Wholes};
 pub use service::CAPABILITIES;
 
 use ledger::Ledger;
+use removal::Remover;
+use roots::Roots;
 
 /// What the operator of the driver decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,13 +34,15 @@ pub struct Settings {
 
 /// The Controller service of the EFS driver. Clones share their state.
 #[derive(Debug)]
-pub struct EfsController<C> {
+pub struct EfsController<C, W = ThroughTunnel> {
     shared: Arc<Shared<C>>,
+    /// Deletes volumes' directories, if that is asked for.
+    remover: Option<Arc<Remover<W>>>,
 }
 
-impl<C> Clone for EfsController<C> {
+impl<C, W> Clone for EfsController<C, W> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { shared: Arc::clone(&self.shared), remover: self.remover.clone() }
     }
 }
 
@@ -49,6 +56,8 @@ struct Shared<C> {
     roles: Mutex<HashMap<Role, C>>,
     /// What is known of each file system's access points.
     ledgers: Mutex<HashMap<FileSystemId, Arc<Ledger>>>,
+    /// Root directories that are being made or deleted.
+    roots: Roots,
     /// Whether the role may set no tags but those that the replaced driver sets.
     bare_tags: AtomicBool,
 }
@@ -72,7 +81,7 @@ impl fmt::Display for Key {
 }
 
 impl<C: Efs> EfsController<C> {
-    /// A controller. Nothing is asked yet.
+    /// A controller that leaves volumes' directories where they are. Nothing is asked yet.
     #[must_use]
     pub fn new(efs: C, settings: Settings) -> Self {
         Self {
@@ -82,13 +91,26 @@ impl<C: Efs> EfsController<C> {
                 operations: Operations::default(),
                 roles: Mutex::default(),
                 ledgers: Mutex::default(),
+                roots: Roots::default(),
                 bare_tags: AtomicBool::new(false),
             }),
+            remover: None,
         }
+    }
+}
+
+impl<C: Efs, W: Wholes> EfsController<C, W> {
+    /// The same, which deletes a volume's directory with it.
+    #[must_use]
+    pub fn deleting_directories<V: Wholes>(self, wholes: V) -> EfsController<C, V> {
+        EfsController { shared: self.shared, remover: Some(Arc::new(Remover::new(wholes))) }
     }
 
     /// Waits until no operation is under way. Call it after the server has stopped taking calls.
     pub async fn drain(&self) {
+        if let Some(remover) = &self.remover {
+            remover.stop();
+        }
         self.shared.operations.drain().await;
     }
 

@@ -1,6 +1,7 @@
 //! A stand: a node in a guest machine, a simulated AWS and the two plugins, all as real processes
 //! with real sockets, and all gone when it is dropped.
 
+mod deleting;
 mod efs;
 mod leftovers;
 mod node;
@@ -21,7 +22,8 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::calls::{self, Controller, Node};
-pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM};
+pub use deleting::Deleting;
+pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM, file_system};
 use program::{HostProgram, tail, until};
 pub use program::{binary, cache};
 pub use shared::on_shared_stand;
@@ -246,7 +248,7 @@ async fn start_sim(bed: &Bed, settings: &Settings) -> Result<(HostProgram, Annou
     let mut seed = Seed::usual(REGION);
     seed.instances.push(instance);
     if settings.efs {
-        seed.file_systems = vec![efs::file_system()];
+        seed.file_systems = vec![file_system()];
     }
     seed.settings = Some(settings.world.clone());
     let seed_file = run_dir.join("seed.json");

@@ -1,5 +1,6 @@
 //! The command line of `csi-controller efs`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
@@ -8,8 +9,9 @@ use csi_core::Invalid;
 use csi_core::efs::parse_tags;
 use csi_imds::ImdsEndpoint;
 use csi_serve::{ServeArgs, parse_duration};
+use efs_tunnel::identity::Region;
 
-use crate::efs::Settings;
+use crate::efs::{Settings, ThroughTunnel, Where};
 
 /// The command line of `csi-controller efs`.
 #[derive(Debug, ClapArgs)]
@@ -22,6 +24,8 @@ pub struct EfsArgs {
     pub aws: EfsAwsArgs,
     #[command(flatten)]
     volumes: VolumeArgs,
+    #[command(flatten)]
+    directories: DirectoryArgs,
     #[command(flatten)]
     ignored: IgnoredArgs,
 }
@@ -69,13 +73,31 @@ struct VolumeArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     tags: String,
 
-    /// Delete a volume's directory with it
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
-    delete_access_point_root_dir: Option<bool>,
-
     /// Log more, as --v=5 does
     #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     debug_logs: Option<bool>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Directories of deleted volumes")]
+struct DirectoryArgs {
+    /// Delete a volume's directory with it. Needs efs-tunnel in the same pod, and the capability
+    /// `SYS_ADMIN`
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    delete_access_point_root_dir: Option<bool>,
+
+    /// Control socket of the pod's efs-tunnel
+    #[arg(long, default_value = "/var/run/efs/tunnel.sock", value_name = "PATH")]
+    tunnel_socket: PathBuf,
+
+    /// PEM file of the authorities that vouch for mount targets, as efs-tunnel sees it, instead of
+    /// the region's
+    #[arg(long, value_name = "PATH")]
+    mount_ca_file: Option<PathBuf>,
+
+    /// Suffix of the DNS names of file systems, instead of the region's
+    #[arg(long, value_name = "NAME")]
+    mount_dns_suffix: Option<String>,
 }
 
 /// Flags of the driver that this one replaces which have nothing to decide here. It has one command
@@ -114,12 +136,26 @@ impl EfsArgs {
     /// # Errors
     /// An argument that breaks a rule which clap does not know.
     pub fn settings(&self) -> Result<Settings, Invalid> {
-        if self.volumes.delete_access_point_root_dir == Some(true) {
-            let rule = "this version deletes no directories; leave it out, and delete what volumes \
-                        leave behind by hand";
-            return Err(Invalid::new("--delete-access-point-root-dir", rule));
-        }
         Ok(Settings { tags: parse_tags("--tags", &self.volumes.tags)? })
+    }
+
+    /// By what whole file systems are mounted, if volumes' directories are to be deleted.
+    ///
+    /// # Errors
+    /// A region that cannot be one.
+    pub fn wholes(&self, region: &str) -> Result<Option<ThroughTunnel>, Invalid> {
+        let directories = &self.directories;
+        if directories.delete_access_point_root_dir != Some(true) {
+            return Ok(None);
+        }
+        let region =
+            region.parse::<Region>().map_err(|error| Invalid::new("--region", error.rule))?;
+        let place = Where {
+            region,
+            suffix: directories.mount_dns_suffix.clone(),
+            ca_file: directories.mount_ca_file.clone(),
+        };
+        Ok(Some(ThroughTunnel::new(directories.tunnel_socket.clone(), place)))
     }
 
     /// How much to log.
@@ -179,12 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_refused_by_name() {
-        for (argument, field) in [
-            ("--delete-access-point-root-dir", "--delete-access-point-root-dir"),
-            ("--tags=efs.csi.aws.com/cluster:false", "--tags"),
-        ] {
-            assert_eq!(parse(&[argument]).settings().unwrap_err().field, field);
+    fn a_tag_of_the_drivers_own_is_refused_by_name() {
+        let args = parse(&["--tags=efs.csi.aws.com/cluster:false"]);
+        assert_eq!(args.settings().unwrap_err().field, "--tags");
+    }
+
+    #[test]
+    fn directories_are_deleted_only_on_request() {
+        for arguments in [&[][..], &["--delete-access-point-root-dir=false"]] {
+            assert!(parse(arguments).wholes("us-east-1").unwrap().is_none(), "{arguments:?}");
         }
+        let asked = parse(&["--delete-access-point-root-dir", "--tunnel-socket=/t.sock"]);
+        let wholes = asked.wholes("us-east-1").unwrap().unwrap();
+        assert!(format!("{wholes:?}").contains("/t.sock"), "{wholes:?}");
+        assert_eq!(asked.wholes("us east").unwrap_err().field, "--region");
     }
 }

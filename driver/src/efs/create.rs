@@ -68,6 +68,11 @@ pub(super) async fn create<C: Efs>(
     let secrets = request.secrets.clone();
     let efs = shared.efs(&secrets);
     let spec = Spec::resolve(request, file_system.clone(), &shared.settings)?;
+    let root = spec.root.clone();
+    // What is deleted there now must not be this volume's.
+    let _making = shared.roots.make(&file_system, &root).ok_or_else(|| {
+        CreateVolumeError::RootBusy { name: spec.name.clone(), path: root.clone() }
+    })?;
     let reach = reach::look(&efs, &spec, &secrets, until).await?;
     let ledger = shared.ledger(&file_system);
     let maker = Maker { shared, efs, ledger, spec, until };

@@ -16,9 +16,11 @@
 
 mod numbers;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use csi_core::efs::removal::{Kept, Removal, judge};
 use csi_core::efs::{AccessPoint, AccessPointQuery, Efs};
 use csi_core::facts::efs::PAGE_MAX;
 use csi_core::{AccessPointId, ApiError, FileSystemId};
@@ -173,6 +175,16 @@ impl Ledger {
     /// Whether this process made it and has not proved that its number is its own.
     pub(super) fn is_unproved(&self, id: &AccessPointId) -> bool {
         self.numbers().is_unproved(id)
+    }
+
+    /// Whether an access point's directory may be deleted, among all that are known.
+    pub(super) fn judge(&self, own: &AccessPoint) -> Result<Removal, Kept> {
+        judge(own, self.numbers().neighbours())
+    }
+
+    /// The access points that the last listing shows, and those that are too young to be shown.
+    pub(super) fn ids(&self) -> HashSet<AccessPointId> {
+        self.numbers().ids()
     }
 
     /// What the listings say about the number of an access point.

@@ -15,7 +15,8 @@ use csi_serve::subject;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
-use super::{EfsController, Key, create, delete};
+use super::delete::Deletion;
+use super::{EfsController, Key, Wholes, create};
 use crate::call::repeat;
 use crate::message;
 
@@ -28,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(30);
 type Reply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
-impl<C: Efs> Controller for EfsController<C> {
+impl<C: Efs, W: Wholes> Controller for EfsController<C, W> {
     async fn create_volume(
         &self,
         request: Request<csi::CreateVolumeRequest>,
@@ -83,7 +84,7 @@ impl GrpcCode for LookError {
     }
 }
 
-impl<C: Efs> EfsController<C> {
+impl<C: Efs, W: Wholes> EfsController<C, W> {
     async fn create(
         &self,
         message: csi::CreateVolumeRequest,
@@ -108,10 +109,15 @@ impl<C: Efs> EfsController<C> {
         // What cannot exist is deleted, and what has no access point was not made by the driver.
         let Some(handle) = request.volume else { return Ok(()) };
         let Some(access_point) = handle.access_point().cloned() else { return Ok(()) };
-        let efs = self.shared.efs(&request.secrets);
-        let file_system = handle.file_system().clone();
         let key = Key::Delete(access_point.clone());
-        let work = delete::delete(Arc::clone(&self.shared), efs, file_system, access_point);
+        let deletion = Deletion {
+            shared: Arc::clone(&self.shared),
+            remover: self.remover.clone(),
+            secrets: request.secrets,
+            file_system: handle.file_system().clone(),
+            access_point,
+        };
+        let work = deletion.run();
         self.shared.operations.run(key, work).await?;
         Ok(())
     }

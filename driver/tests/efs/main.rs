@@ -5,6 +5,7 @@
 
 mod accounts;
 mod create;
+mod directories;
 mod faults;
 mod gids;
 mod harness;

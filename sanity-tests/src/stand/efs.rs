@@ -22,16 +22,17 @@ pub const EFS_NODE_IN_GUEST: &str = "/run/csi/efs-node.sock";
 
 const TUNNEL: &str = "efs-tunnel";
 const NODE: &str = "csi-node-efs";
-const TUNNEL_PROGRAM: &str = "/usr/local/bin/efs-tunnel";
+pub(super) const TUNNEL_PROGRAM: &str = "/usr/local/bin/efs-tunnel";
 const TUNNEL_SOCKET: &str = "/run/efs/tunnel.sock";
-const CAFILE: &str = "/etc/amazon/efs/ca.pem";
+pub(super) const CAFILE: &str = "/etc/amazon/efs/ca.pem";
 /// The supervisor starts its own program again; the brackets keep the shell out of it.
 const KILL_WORKER: &str = "pkill -KILL -f '[s]elf/exe worker'";
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The file system with its mount targets, where the guest reaches them: at addresses which
 /// aws-sim adds to `lo` of the bed's namespace.
-pub(super) fn file_system() -> FileSystemSeed {
+#[must_use]
+pub fn file_system() -> FileSystemSeed {
     let targets = [('a', 1), ('b', 2)].map(|(zone, last)| (zone, Ipv4Addr::new(10, 92, 10, last)));
     let targets = targets.map(|(zone, address)| (format!("{REGION}{zone}"), address));
     let targets: Vec<(&str, Ipv4Addr)> =

@@ -5,7 +5,7 @@
 //! other. Here a directory goes only if it is proved to be the volume's alone. Everything else
 //! stays, and the reason is said: a directory too many costs money, one too few costs data.
 
-use super::{AccessPoint, LifeCycleState, MANAGED_TAG};
+use super::{AccessPoint, MANAGED_TAG};
 use crate::id::AccessPointId;
 
 /// Tag with the directory that holds the directories of a class's volumes.
@@ -17,6 +17,26 @@ pub struct Removal {
     /// Its path from the file system's root, component by component; never empty, and none is
     /// empty, `.` or `..`.
     pub components: Vec<String>,
+}
+
+impl Removal {
+    /// The directory of a path, whoever it belongs to; `None` if the path is none of a directory below
+    /// the file system's root.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        let parts = components(path).filter(|parts| !parts.is_empty())?;
+        Some(Self { components: parts.into_iter().map(str::to_owned).collect() })
+    }
+}
+
+/// Another access point of the same file system, as far as its files matter. One that goes away
+/// counts: a retry may still need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour<'a> {
+    /// Its id.
+    pub id: &'a AccessPointId,
+    /// Its root directory.
+    pub path: &'a str,
 }
 
 /// Why a directory stays.
@@ -55,49 +75,67 @@ pub enum Kept {
         /// Its root directory.
         path: String,
     },
+    /// A name in the path is a symbolic link.
+    #[error("{path:?} leads through a symbolic link")]
+    Link {
+        /// The path.
+        path: String,
+    },
+    /// What is there is no directory, or its path leads through something that is none.
+    #[error("{path:?} is no directory, or what it leads through is none")]
+    NotADirectory {
+        /// The path.
+        path: String,
+    },
+    /// Another file system begins on the way.
+    #[error("{path:?} leads into another file system")]
+    OtherFileSystem {
+        /// The path.
+        path: String,
+    },
 }
 
-/// Judges the root directory of an access point among all others of the file system.
+/// Judges the root directory of an access point among all others of its file system.
 ///
 /// # Errors
 /// Why the directory stays.
 pub fn judge<'a>(
     own: &AccessPoint,
-    all: impl IntoIterator<Item = &'a AccessPoint>,
+    all: impl IntoIterator<Item = Neighbour<'a>>,
 ) -> Result<Removal, Kept> {
     if own.tags.get(MANAGED_TAG).map(String::as_str) != Some("true") {
         return Err(Kept::NotOurs);
     }
     let path = &own.root.path;
     let no_directory = || Kept::NoDirectory { path: path.clone() };
-    let parts = components(path).ok_or_else(no_directory)?;
-    if parts.is_empty() {
-        return Err(no_directory());
-    }
+    let removal = Removal::of_path(path).ok_or_else(no_directory)?;
+    let parts = &removal.components;
     match own.tags.get(BASE_TAG) {
         Some(base) => {
             let outside = || Kept::OutsideBase { path: path.clone(), base: base.clone() };
             let above = components(base).ok_or_else(outside)?;
-            if above.len() >= parts.len() || !parts.starts_with(&above) {
+            let is_above = || parts.iter().zip(&above).all(|(own, above)| own == above);
+            if above.len() >= parts.len() || !is_above() {
                 return Err(outside());
             }
         }
         None if !is_made_for_it(own) => return Err(Kept::Foreign),
         None => {}
     }
-    for other in all.into_iter().filter(|other| other.id != own.id) {
-        // One that goes away has no files any more, but a retry may still need it.
-        if other.file_system != own.file_system || other.state == LifeCycleState::Deleted {
-            continue;
-        }
-        // A path that cannot be read may be any.
-        let apart = components(&other.root.path)
-            .is_some_and(|theirs| !theirs.starts_with(&parts) && !parts.starts_with(&theirs));
-        if !apart {
-            return Err(Kept::Shared { other: other.id.clone(), path: other.root.path.clone() });
+    for other in all.into_iter().filter(|other| *other.id != own.id) {
+        if overlap(path, other.path) {
+            return Err(Kept::Shared { other: other.id.clone(), path: other.path.to_owned() });
         }
     }
-    Ok(Removal { components: parts.into_iter().map(str::to_owned).collect() })
+    Ok(removal)
+}
+
+/// Whether two root directories share files: equal, or one inside the other. One that cannot be read
+/// may be any.
+#[must_use]
+pub fn overlap(one: &str, other: &str) -> bool {
+    let (Some(one), Some(other)) = (components(one), components(other)) else { return true };
+    one.starts_with(&other) || other.starts_with(&one)
 }
 
 /// Whether EFS made the directory with the identity that the access point enforces.
@@ -122,7 +160,7 @@ fn components(path: &str) -> Option<Vec<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::efs::{CreationInfo, PosixUser, RootDirectory, Tags};
+    use crate::efs::{CreationInfo, LifeCycleState, PosixUser, RootDirectory, Tags};
     use proptest::prelude::*;
     use test_case::test_case;
 
@@ -147,6 +185,10 @@ mod tests {
         }
     }
 
+    fn neighbour(point: &AccessPoint) -> Neighbour<'_> {
+        Neighbour { id: &point.id, path: &point.root.path }
+    }
+
     fn stays(own: &AccessPoint) -> Kept {
         judge(own, []).unwrap_err()
     }
@@ -155,7 +197,8 @@ mod tests {
     fn a_volumes_own_directory_goes() {
         let own = point(1, "/dynamic/pvc-1", Some("/dynamic"));
         let others = [point(2, "/dynamic/pvc-10", None), point(3, "/other", None), own.clone()];
-        assert_eq!(judge(&own, &others).unwrap().components, ["dynamic", "pvc-1"]);
+        let removal = judge(&own, others.iter().map(neighbour)).unwrap();
+        assert_eq!(removal.components, ["dynamic", "pvc-1"]);
         assert!(judge(&point(1, "/pvc-1", Some("/")), []).is_ok());
         assert!(judge(&point(1, "/pvc-1", None), []).is_ok(), "made before there were such tags");
     }
@@ -210,12 +253,8 @@ mod tests {
     #[test_case("odd"; "one that cannot be read")]
     fn a_directory_that_another_access_point_shows_stays(other: &str) {
         let own = point(1, "/dynamic/pvc-1", Some("/dynamic"));
-        let mut other = point(2, other, None);
-        assert!(matches!(judge(&own, [&other]), Err(Kept::Shared { .. })));
-        other.state = LifeCycleState::Deleting;
-        assert!(matches!(judge(&own, [&other]), Err(Kept::Shared { .. })));
-        other.file_system = "fs-00000000".parse().unwrap();
-        assert!(judge(&own, [&other]).is_ok());
+        let other = point(2, other, None);
+        assert!(matches!(judge(&own, [neighbour(&other)]), Err(Kept::Shared { .. })));
     }
 
     proptest! {
@@ -224,7 +263,7 @@ mod tests {
             path in "[/.ab]{0,9}", base in proptest::option::of("[/.ab]{0,6}"), other in "[/.ab]{0,9}",
         ) {
             let own = point(1, &path, base.as_deref());
-            if let Ok(removal) = judge(&own, [&point(2, &other, None)]) {
+            if let Ok(removal) = judge(&own, [neighbour(&point(2, &other, None))]) {
                 prop_assert!(!removal.components.is_empty());
                 let clean = format!("/{}/", removal.components.join("/"));
                 let theirs = format!("{}/", other.trim_end_matches('/'));

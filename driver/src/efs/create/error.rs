@@ -104,6 +104,14 @@ pub(crate) enum CreateVolumeError {
         /// The access point.
         access_point: AccessPointId,
     },
+    /// The directory is being deleted with another volume.
+    #[error("directory {path:?} of volume {name} is being deleted with another volume; try again")]
+    RootBusy {
+        /// The name.
+        name: VolumeName,
+        /// The directory.
+        path: String,
+    },
     /// Others chose the same numbers again and again.
     #[error("other controllers chose the same number as volume {name} {numbers} times; try again")]
     Crowded {
@@ -173,6 +181,7 @@ impl GrpcCode for CreateVolumeError {
             Self::Unknown { .. }
             | Self::Unseen { .. }
             | Self::Leaving { .. }
+            | Self::RootBusy { .. }
             | Self::Crowded { .. }
             | Self::Broken { .. }
             | Self::Collision { .. } => Code::Aborted,

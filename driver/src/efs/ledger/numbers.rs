@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use csi_core::AccessPointId;
+use csi_core::efs::removal::Neighbour;
 use csi_core::efs::{AccessPoint, LifeCycleState};
 use csi_core::facts::efs::READ_LAG_BOUND;
 use tokio::time::Instant;
@@ -61,6 +62,7 @@ pub(in super::super) enum Verdict {
 struct Known {
     user: Option<(u32, u32)>,
     token: Box<str>,
+    root: Box<str>,
     /// When its making began, if its maker said so.
     born_ms: u64,
     /// Whether it goes away.
@@ -77,6 +79,7 @@ impl Known {
         Self {
             user: found.posix_user.as_ref().map(|user| (user.uid, user.gid)),
             token: found.client_token.as_str().into(),
+            root: found.root.path.as_str().into(),
             // Whoever does not say so is older than all who do.
             born_ms: born.unwrap_or(0),
             leaving: is_leaving(found.state),
@@ -204,6 +207,15 @@ impl Numbers {
         let alive = self.known.iter().filter(|(_, known)| !known.leaving);
         let mut of_token = alive.filter(|(_, known)| &*known.token == token);
         of_token.next().map(|(id, _)| id.clone())
+    }
+
+    /// Every access point that is known, for its files.
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = Neighbour<'_>> {
+        self.known.iter().map(|(id, known)| Neighbour { id, path: &known.root })
+    }
+
+    pub(super) fn ids(&self) -> HashSet<AccessPointId> {
+        self.known.keys().cloned().collect()
     }
 
     pub(super) fn made(&mut self, access_point: &AccessPoint, now: Instant) {

@@ -6,19 +6,16 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::thread::Builder;
 
+use csi_serve::runtime;
 use nix::mount::MntFlags;
 use nix::sys::statvfs::statvfs;
 use sys_mount::{Mount, UnmountFlags};
-use tokio::sync::oneshot;
 
 use super::{Linux, UNMOUNT, at, call, errno, mount_flags, unmount_with, usage_of};
 use crate::kernel::nfs::{Nfs, NfsStep};
 use crate::kernel::{Kernel, KernelError, MountEntry, Usage};
 
-/// A system call needs next to no stack.
-const STACK: usize = 256 * 1024;
 /// Reads of the mount table until two agree: while mounts come and go, one alone may lack entries.
 const READS: usize = 5;
 /// The file system type for mount(2).
@@ -101,17 +98,8 @@ fn do_step(sysfs: &Path, step: &NfsStep) -> Result<(), KernelError> {
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KernelError> + Send + 'static,
 ) -> Result<T, KernelError> {
-    let (done, result) = oneshot::channel();
-    let span = tracing::Span::current();
-    // The receiver is gone if nobody waits any more.
-    let run = move || drop(done.send(span.in_scope(work)));
-    Builder::new()
-        .name("nfs".to_owned())
-        .stack_size(STACK)
-        .spawn(run)
-        .map_err(|source| call("start a thread for", "a system call", source))?;
-    let lost = |_panicked| call("wait for", "a system call", io::Error::other("it panicked"));
-    result.await.map_err(lost)?
+    let ended = runtime::apart("nfs", work).await;
+    ended.map_err(|source| call("run a thread for", "a system call", source))?
 }
 
 /// The ports at 127.0.0.1 in the kernel's table: a header, then per line version, address and port,
