@@ -80,7 +80,7 @@ fn a_tree_of_any_depth_and_a_directory_of_many_names_are_deleted() {
     let bench = Bench::new();
     let deep = format!("own/{}", ["d"; 300].join("/"));
     bench.file(&format!("{deep}/file"));
-    for n in 0..AT_ONCE * 2 + 1 {
+    for n in 0..=(AT_ONCE * 2) {
         bench.file(&format!("own/{n}"));
     }
     bench.bury("own").unwrap().unwrap();
