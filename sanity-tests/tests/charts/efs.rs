@@ -236,11 +236,40 @@ fn no_container_of_the_controller_is_privileged() {
             assert_eq!(container.at("/securityContext/privileged"), &Value::Null);
         }
     }
+}
+
+#[test]
+fn deleting_directories_adds_a_tunnel_and_one_capability_to_the_controllers_pod() {
+    if !has_helm() {
+        return;
+    }
     let values = "{controller: {deleteAccessPointRootDir: true}}";
-    let args = controller(values).args();
-    assert!(!args.iter().any(|one| one.contains("delete")), "{args:?}");
-    let notes = chart().notes(values, false).unwrap();
-    assert!(notes.contains("deleteAccessPointRootDir: no directory is deleted"), "{notes}");
+    let objects = render(&chart(), values);
+    let pod = find(&objects, "Deployment", "efs-csi-controller");
+    // One user for all, whose socket it is.
+    assert_eq!(pod.at("/spec/template/spec/securityContext/runAsUser"), 0);
+    let plugin = controller(values);
+    let args = plugin.args();
+    for wanted in ["--delete-access-point-root-dir", "--tunnel-socket=/var/run/efs/tunnel.sock"] {
+        assert!(args.iter().any(|one| one == wanted), "{args:?}");
+    }
+    assert_eq!(plugin.at("/securityContext/capabilities/add"), &json!(["SYS_ADMIN"]));
+    assert_eq!(plugin.at("/securityContext/capabilities/drop"), &json!(["ALL"]));
+    let tunnel = container(&objects, "Deployment", "efs-csi-controller", "efs-tunnel");
+    let served = "--control-socket=/var/run/efs/tunnel.sock";
+    assert!(tunnel.args().iter().any(|one| one == served), "{:?}", tunnel.args());
+    for other in ["efs-tunnel", "csi-provisioner"] {
+        let other = container(&objects, "Deployment", "efs-csi-controller", other);
+        let adds = other.at("/securityContext/capabilities/add").to_string();
+        assert!(!adds.contains("SYS_ADMIN"), "{adds}");
+    }
+    for one in pod.containers() {
+        assert_eq!(one.at("/securityContext/privileged"), &Value::Null);
+    }
+    let without = render(&chart(), "{}");
+    let pod = find(&without, "Deployment", "efs-csi-controller");
+    assert_eq!(pod.containers().len(), 2);
+    assert_eq!(pod.at("/spec/template/spec/securityContext/runAsUser"), 1000);
 }
 
 #[test]

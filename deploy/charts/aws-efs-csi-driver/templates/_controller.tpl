@@ -15,6 +15,10 @@
     - --http-endpoint=:3301
     {{- end }}
     - {{ include "efs.verbosity" (list . $controller.logLevel) }}
+    {{- if $controller.deleteAccessPointRootDir }}
+    - --delete-access-point-root-dir
+    - --tunnel-socket={{ include "efs.tunnelSocket" . }}
+    {{- end }}
     {{- with $controller.tags }}
     {{- $tags := list }}
     {{- range $key, $value := . }}
@@ -56,6 +60,10 @@
   volumeMounts:
     - name: socket-dir
       mountPath: /var/lib/csi/sockets/pluginproxy/
+    {{- if $controller.deleteAccessPointRootDir }}
+    - name: efs-state-dir
+      mountPath: /var/run/efs
+    {{- end }}
     {{- with include "efs.tokenMount" (list . $annotations) | trim }}
     {{- . | nindent 4 }}
     {{- end }}
@@ -66,7 +74,12 @@
   resources:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $controller.containerSecurityContext }}
+  {{- $security := deepCopy ($controller.containerSecurityContext | default dict) }}
+  {{- if $controller.deleteAccessPointRootDir }}
+  {{- /* For mounts that are attached nowhere; no privileged container, no propagation. */}}
+  {{- $security = mergeOverwrite $security (dict "capabilities" (dict "add" (list "SYS_ADMIN"))) }}
+  {{- end }}
+  {{- with $security }}
   securityContext:
     {{- toYaml . | nindent 4 }}
   {{- end }}

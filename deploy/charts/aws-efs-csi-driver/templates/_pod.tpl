@@ -92,7 +92,7 @@ securityContext:
 /var/run/efs/tunnel.sock
 {{- end -}}
 
-{{/* The tunnel's container, by the map: root, annotations (of the service account). */}}
+{{/* The tunnel's container, by the map: root, annotations (of the service account), env, volumeMounts. */}}
 {{- define "efs.tunnelContainer" -}}
 {{- $root := .root -}}
 {{- $tunnel := $root.Values.tunnel -}}
@@ -111,7 +111,7 @@ securityContext:
     {{- range $tunnel.additionalArgs }}
     - {{ . | quote }}
     {{- end }}
-  {{- $env := concat ($root.Values.node.env | default list) ($tunnel.env | default list) }}
+  {{- $env := concat (.env | default list) ($tunnel.env | default list) }}
   {{- $aws := include "efs.awsEnv" (list $root .annotations) | trim }}
   env:
     - name: PORT_RANGE_UPPER_BOUND
@@ -145,7 +145,7 @@ securityContext:
     {{- with include "efs.tokenMount" (list $root .annotations) | trim }}
     {{- . | nindent 4 }}
     {{- end }}
-    {{- with $root.Values.node.volumeMounts }}
+    {{- with .volumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- with $tunnel.resources }}

@@ -70,7 +70,8 @@ replaces (root, privileged), becomes the strict one. This controller mounts noth
 {{- $user := dict "runAsNonRoot" true "runAsUser" 1000 "runAsGroup" 1000 "fsGroup" 1000 -}}
 {{- $pod := $controller.securityContext | default dict | toJson -}}
 {{- if or (eq $pod "{}") (eq $pod ($root | toJson)) -}}
-{{- $_ := set $controller "securityContext" $user -}}
+{{- /* Only root mounts; and the socket is its owner's alone, so all containers are one user. */ -}}
+{{- $_ := set $controller "securityContext" (ternary $root $user (eq (toString $controller.deleteAccessPointRootDir) "true")) -}}
 {{- end -}}
 {{- if eq ($controller.containerSecurityContext | default dict | toJson) (dict "privileged" true | toJson) -}}
 {{- $_ := set $controller "containerSecurityContext" dict -}}
