@@ -36,8 +36,11 @@ pub const CAPABILITIES: [RpcType; 4] = [
     RpcType::SingleNodeMultiWriter,
 ];
 
-/// How often a disk is looked for that is not there yet; the search reads some small files.
+/// How soon a disk is looked for again that is not there or not grown yet.
 const POLL: Duration = Duration::from_millis(50);
+/// The longest pause between two looks. Each reads some small files of every disk, and a node may wait
+/// for dozens of disks at once.
+const LONGEST_POLL: Duration = Duration::from_millis(400);
 /// How the service works.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -183,12 +186,14 @@ async fn find<K: Kernel>(
     wait: Duration,
 ) -> Result<(Disk, K::Pin), FindError> {
     let until = Instant::now() + wait;
+    let mut pause = POLL;
     loop {
         let (kernel, wanted, path) = (Arc::clone(kernel), wanted.clone(), path.clone());
         match blocking(move || observe::find(&*kernel, &wanted, &path)).await {
-            Err(error) if error.may_pass() && Instant::now() < until => sleep(POLL).await,
+            Err(error) if error.may_pass() && Instant::now() < until => sleep(pause).await,
             result => return result,
         }
+        pause = (pause * 2).min(LONGEST_POLL);
     }
 }
 

@@ -43,8 +43,15 @@ pub enum StageError {
         source: Box<StageConflict>,
     },
     /// A step failed.
-    #[error(transparent)]
-    Step(#[from] StepFailed),
+    #[error("cannot stage {volume} at {}", path.display())]
+    Step {
+        /// The volume.
+        volume: VolumeId,
+        /// The staging path.
+        path: PathBuf,
+        /// Which, and why.
+        source: StepFailed,
+    },
 }
 
 impl GrpcCode for StageError {
@@ -53,7 +60,7 @@ impl GrpcCode for StageError {
             Self::Find(error) => error.code(),
             Self::Look { source, .. } => source.code(),
             Self::Conflict { source, .. } => source.code(),
-            Self::Step(error) => error.code(),
+            Self::Step { source, .. } => source.code(),
         }
     }
 }
@@ -77,5 +84,5 @@ pub fn stage<K: Kernel>(
         Ok(steps) => steps,
         Err(source) => return Err(StageError::Conflict { volume, path, source: Box::new(source) }),
     };
-    Ok(apply(kernel, Some(&pin), steps)?)
+    apply(kernel, Some(&pin), steps).map_err(|source| StageError::Step { volume, path, source })
 }

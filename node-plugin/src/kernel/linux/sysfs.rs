@@ -43,7 +43,7 @@ fn disk(folder: &Path, name: &str) -> Option<Disk> {
         read_only: read("ro").is_some_and(|ro| ro == "1"),
         serial: serial(folder, name),
         sequence: read("diskseq").and_then(|sequence| sequence.parse().ok()),
-        holders: children(&folder.join("holders")),
+        holders: holders(&folder.join("holders")),
         partitions: partitions(folder),
     })
 }
@@ -75,6 +75,23 @@ fn children(folder: &Path) -> Vec<String> {
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+/// Subsystems that use a disk, as an administrator knows them: LVM and multipath are both the device
+/// mapper's, which tells them apart by the prefix of its uuid (kernel documentation, "dm-uevent").
+fn holders(folder: &Path) -> Vec<String> {
+    let describe = |holder: String| {
+        let dm = |attribute: &str| attribute_of(&folder.join(&holder).join("dm"), attribute);
+        match (dm("name"), dm("uuid").unwrap_or_default()) {
+            (Ok(name), uuid) if uuid.starts_with("LVM-") => format!("{holder} (LVM volume {name})"),
+            (Ok(name), uuid) if uuid.starts_with("mpath-") => {
+                format!("{holder} (multipath device {name}; blacklist EBS in multipath.conf)")
+            }
+            (Ok(name), _) => format!("{holder} (device mapper's {name})"),
+            (Err(_), _) => holder,
+        }
+    };
+    children(folder).into_iter().map(describe).collect()
 }
 
 fn partitions(folder: &Path) -> Vec<DeviceNumber> {
@@ -111,6 +128,8 @@ mod tests {
                 ("diskseq", "17\n"),
                 ("device/serial", "vol0123456789abcdef0  \n"),
                 ("holders/dm-0/dev", "253:0\n"),
+                ("holders/dm-1/dm/name", "vg0-data\n"),
+                ("holders/dm-1/dm/uuid", "LVM-Zb3kYq\n"),
                 ("nvme1n1p1/partition", "1\n"),
                 ("nvme1n1p1/dev", "259:4\n"),
             ],
@@ -137,7 +156,7 @@ mod tests {
                 read_only: false,
                 serial: Serial::Known("vol0123456789abcdef0".into()),
                 sequence: Some(17),
-                holders: vec!["dm-0".into()],
+                holders: vec!["dm-0".into(), "dm-1 (LVM volume vg0-data)".into()],
                 partitions: vec![number(259, 4)],
             }
         );
