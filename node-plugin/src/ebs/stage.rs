@@ -50,7 +50,7 @@ pub enum StageError {
         /// The staging path.
         path: PathBuf,
         /// Which, and why.
-        source: StepFailed,
+        source: Box<StepFailed>,
     },
 }
 
@@ -84,5 +84,9 @@ pub fn stage<K: Kernel>(
         Ok(steps) => steps,
         Err(source) => return Err(StageError::Conflict { volume, path, source: Box::new(source) }),
     };
-    apply(kernel, Some(&pin), steps).map_err(|source| StageError::Step { volume, path, source })
+    apply(kernel, Some(&pin), steps).map_err(|source| StageError::Step {
+        volume,
+        path,
+        source: Box::new(source),
+    })
 }

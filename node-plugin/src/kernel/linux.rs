@@ -20,13 +20,14 @@ use tokio::time::Instant;
 
 use self::paths::{make_dir, make_file, number_of_node, remove};
 use self::tools::{DISK, Tool};
-use super::{DeviceNumber, Disk, GrowTool, Kernel, KernelError, MountEntry, PathKind, Step, Usage};
+use super::{DeviceNumber, Disk, Kernel, KernelError, MountEntry, PathKind, Step, Usage};
 use crate::features;
 use crate::format::FormatOptions;
 use crate::identity;
 use crate::mount_options::MountOptions;
 use crate::probe::{self, Content, MARKER, MARKER_LENGTH, Probe, TAIL};
 
+mod grow;
 mod mountinfo;
 mod nfs;
 mod paths;
@@ -355,7 +356,7 @@ impl Kernel for Linux {
             Step::Bind { from, to } => bind(from, to),
             Step::BindDevice(path) => self.bind_device(pinned()?, path),
             Step::Remount { at, flags } => remount(at, *flags),
-            Step::Grow { at, fs } => grow(pinned()?, at, *fs),
+            Step::Grow { at, fs } => grow::grow(pinned()?, at, *fs, &self.mounts()?),
             Step::Unmount(path) => unmount(path),
             Step::Remove(path) => remove(path),
         }
@@ -388,13 +389,4 @@ fn repair(pin: &Pinned) -> Result<(), KernelError> {
     let device = &pin.disk.name;
     let lock = pin.lock()?;
     Tool { name: "e2fsck", arguments, device, limit: FSCK_LIMIT, success, lock }.run()
-}
-
-fn grow(pin: &Pinned, path: &Path, fs: GrowTool) -> Result<(), KernelError> {
-    let (name, arguments) = match fs {
-        GrowTool::Resize2fs => ("resize2fs", vec![DISK.to_owned()]),
-        GrowTool::XfsGrowfs => ("xfs_growfs", vec!["-d".to_owned(), path.display().to_string()]),
-    };
-    let (device, lock) = (&pin.disk.name, pin.lock()?);
-    Tool { name, arguments, device, limit: GROW_LIMIT, success: &[0], lock }.run()
 }
