@@ -1,6 +1,7 @@
 //! What the demo and the tests share: the real binaries against a simulated AWS, with a node in a
 //! guest machine, and the calls that Kubernetes would make.
 
+pub mod bare;
 pub mod bench;
 pub mod calls;
 pub mod chart;

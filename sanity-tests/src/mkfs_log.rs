@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use csi_bed::Guest;
 
 const LOG: &str = "/run/mkfs.log";
+/// While this exists, each run waits before it begins.
+const GATE: &str = "/run/mkfs.gate";
 
 /// The log of a guest.
 #[derive(Debug, Clone)]
@@ -34,6 +36,7 @@ impl MkfsLog {
                  read -r serial </sys/class/block/${{disk##*/}}/device/serial\n\
                  echo \"run $$ {tool} $serial\" >>{LOG}\n\
                  sleep {}\n\
+                 while [ -e {GATE} ]; do sleep 0.02; done\n\
                  exec /usr/sbin/{tool} \"$@\"\n",
                 pause.as_secs_f64()
             );
@@ -43,6 +46,16 @@ impl MkfsLog {
         }
         guest.run(&format!(": >>{LOG}"))?;
         Ok(Self(guest.clone()))
+    }
+
+    /// Lets each run wait before it begins, until [`MkfsLog::open_gate`].
+    pub fn close_gate(&self) -> Result<()> {
+        Ok(self.0.run(&format!("touch {GATE}")).map(drop)?)
+    }
+
+    /// Lets runs begin.
+    pub fn open_gate(&self) -> Result<()> {
+        Ok(self.0.run(&format!("rm -f {GATE}")).map(drop)?)
     }
 
     /// All runs so far.
@@ -72,8 +85,9 @@ fn parse(log: &str) -> Result<Vec<Run>> {
     let mut runs: Vec<(&str, Run)> = Vec::new();
     for line in log.lines() {
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-            ["run", pid, tool, serial] => {
-                let (tool, serial) = ((*tool).to_owned(), (*serial).to_owned());
+            // A disk that is gone by then has no serial.
+            ["run", pid, tool, serial @ ..] if serial.len() <= 1 => {
+                let (tool, serial) = ((*tool).to_owned(), serial.concat());
                 runs.push((pid, Run { tool, serial, killed: false }));
             }
             ["killed", pid] => {
