@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use sanity_tests::bench::{
-    Burst, Contestant, Figure, Group, LATENCY_MS, Times, class, controller_at_rest, head,
+    Burst, Contestant, EfsBurst, Figure, Group, LATENCY_MS, Times, class, controller_at_rest, head,
     node_at_rest, stage, stage_obstacle,
 };
 use sanity_tests::storage_class::StorageClass;
@@ -49,6 +49,9 @@ async fn run() -> Result<()> {
     }
     for (times, quotas) in [(Times::Fixed, false), (Times::Spread, false), (Times::Fixed, true)] {
         bench.attachments(Burst { volumes: 200, times, quotas }).await?;
+    }
+    for controllers in [1, 2] {
+        bench.efs_creations(EfsBurst { volumes: 1_000, controllers }).await?;
     }
     bench.end()
 }
@@ -186,6 +189,15 @@ impl Bench {
         let class = self.class.clone();
         let (ours, peer) = self.both(async |driver| burst.creations(driver, &class).await).await?;
         self.print(title, ours, peer);
+        Ok(())
+    }
+
+    async fn efs_creations(&mut self, burst: EfsBurst) -> Result<()> {
+        let title = burst.title();
+        if self.wants(&title) {
+            let figures = burst.measure().await?;
+            self.print(title, figures, None);
+        }
         Ok(())
     }
 
