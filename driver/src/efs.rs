@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod ledger;
+mod objects;
 mod reach;
 mod removal;
 mod roots;
@@ -11,6 +12,7 @@ mod spec;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +24,7 @@ pub use removal::{TRASH, ThroughTunnel, Way, Where, Whole, WholeError, Wholes};
 pub use service::CAPABILITIES;
 
 use ledger::Ledger;
+use objects::Objects;
 use removal::Remover;
 use roots::Roots;
 
@@ -30,6 +33,8 @@ use roots::Roots;
 pub struct Settings {
     /// Tags on every access point.
     pub tags: Tags,
+    /// The way to the cluster in which ids of file systems stand; without one, the pod's own.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// The Controller service of the EFS driver. Clones share their state.
@@ -51,6 +56,7 @@ impl<C, W> Clone for EfsController<C, W> {
 struct Shared<C> {
     efs: C,
     settings: Settings,
+    objects: Objects,
     operations: Operations<Key>,
     /// EFS as the roles that were asked for see it. A client keeps its credentials.
     roles: Mutex<HashMap<Role, C>>,
@@ -87,6 +93,7 @@ impl<C: Efs> EfsController<C> {
         Self {
             shared: Arc::new(Shared {
                 efs,
+                objects: Objects::new(settings.kubeconfig.clone()),
                 settings,
                 operations: Operations::default(),
                 roles: Mutex::default(),

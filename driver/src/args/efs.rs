@@ -73,6 +73,11 @@ struct VolumeArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     tags: String,
 
+    /// kubeconfig of the cluster whose objects hold ids of file systems; without it, the
+    /// pod's service account is used
+    #[arg(long, value_name = "PATH")]
+    kubeconfig: Option<PathBuf>,
+
     /// Log more, as --v=5 does
     #[arg(long, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     debug_logs: Option<bool>,
@@ -136,7 +141,10 @@ impl EfsArgs {
     /// # Errors
     /// An argument that breaks a rule which clap does not know.
     pub fn settings(&self) -> Result<Settings, Invalid> {
-        Ok(Settings { tags: parse_tags("--tags", &self.volumes.tags)? })
+        Ok(Settings {
+            tags: parse_tags("--tags", &self.volumes.tags)?,
+            kubeconfig: self.volumes.kubeconfig.clone(),
+        })
     }
 
     /// By what whole file systems are mounted, if volumes' directories are to be deleted.

@@ -19,8 +19,7 @@ use csi_core::efs::request::CreateVolume as Request;
 use csi_core::efs::{
     AccessPoint, AccessPointQuery, CreatedAccessPoint, Efs, LifeCycleState, VolumeHandle,
 };
-use csi_core::parameters::efs::FileSystemRef;
-use csi_core::{AccessPointId, ApiError, Bytes, ErrorKind, Invalid, Zone};
+use csi_core::{AccessPointId, ApiError, Bytes, ErrorKind, Zone};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
@@ -60,11 +59,7 @@ pub(super) async fn create<C: Efs>(
     request: Request,
 ) -> Result<Created, CreateVolumeError> {
     let until = Instant::now() + BOUND;
-    let file_system = match &request.class.file_system {
-        FileSystemRef::Id(id) => id.clone(),
-        FileSystemRef::ConfigMap(_) => return Err(unread("fileSystemIdConfigRef")),
-        FileSystemRef::Secret(_) => return Err(unread("fileSystemIdSecretRef")),
-    };
+    let file_system = shared.objects.file_system(&request.class.file_system).await?;
     let secrets = request.secrets.clone();
     let efs = shared.efs(&secrets);
     let spec = Spec::resolve(request, file_system.clone(), &shared.settings)?;
@@ -83,12 +78,6 @@ pub(super) async fn create<C: Efs>(
         context: reach.context,
         zone: reach.zone,
     })
-}
-
-fn unread(key: &str) -> CreateVolumeError {
-    let rule = "is not served by this driver, which reads no ConfigMaps or Secrets; write \
-                fileSystemId";
-    Invalid::new(key, rule).into()
 }
 
 struct Maker<C> {

@@ -144,7 +144,7 @@ async fn a_one_zone_file_system_restricts_its_volumes_on_request() {
 async fn the_operators_tags_are_set_unless_tagging_is_off() {
     let bench = Bench::new();
     let tags = parse_tags("--tags", "team:storage lone").unwrap();
-    let tagged = bench.another_with(Settings { tags });
+    let tagged = bench.another_with(Settings { tags, ..Settings::default() });
     tagged.made("pvc-1").await;
     assert_eq!(bench.access_points()[0].tags["team"], "storage");
     let off = volume_of("pvc-2", &[("enableTagging", "false")]);

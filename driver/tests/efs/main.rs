@@ -9,4 +9,5 @@ mod directories;
 mod faults;
 mod gids;
 mod harness;
+mod objects;
 mod races;

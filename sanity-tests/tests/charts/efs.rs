@@ -273,6 +273,24 @@ fn deleting_directories_adds_a_tunnel_and_one_capability_to_the_controllers_pod(
 }
 
 #[test]
+fn objects_are_read_only_where_ids_of_file_systems_stand_in_them() {
+    if !has_helm() {
+        return;
+    }
+    let role = "ClusterRole/efs-csi-file-system-id-refs-role".to_owned();
+    assert!(!ids(&render(&chart(), "{}")).contains(&role));
+    let objects = render(&chart(), "{controller: {fileSystemIdRefs: {enabled: true}}}");
+    let found = find(&objects, "ClusterRole", "efs-csi-file-system-id-refs-role");
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["configmaps", "secrets"], "verbs": ["get"]}]);
+    assert_eq!(found.at("/rules"), &rules);
+    assert!(
+        ids(&objects)
+            .contains(&"ClusterRoleBinding/efs-csi-file-system-id-refs-binding".to_owned())
+    );
+}
+
+#[test]
 fn the_driver_object_is_no_hook_and_is_kept() {
     if !has_helm() {
         return;

@@ -8,15 +8,19 @@ use csi_core::{AccessPointId, ApiError, ErrorKind, FileSystemId, GrpcCode, Inval
 use tonic::Code;
 
 use super::super::ledger::Exhausted;
+use super::super::objects::ObjectError;
 use super::super::reach::ReachError;
 use super::super::spec::Difference;
 
 /// Why there is no volume.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum CreateVolumeError {
     /// The request amounts to no access point.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// Which file system is meant is not known.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// How the file system is reached is not known.
     #[error(transparent)]
     Reach(#[from] ReachError),
@@ -166,6 +170,7 @@ impl GrpcCode for CreateVolumeError {
     fn code(&self) -> Code {
         match self {
             Self::Invalid(_) | Self::NoFileSystem(_) => Code::InvalidArgument,
+            Self::Object(error) => error.code(),
             Self::Exhausted { .. } => Code::ResourceExhausted,
             Self::Differs { .. } => Code::AlreadyExists,
             Self::Reach(ReachError::NoTarget { .. }) => Code::FailedPrecondition,

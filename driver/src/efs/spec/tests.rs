@@ -133,7 +133,8 @@ fn a_reused_access_point_is_the_same_claims() {
 
 #[test]
 fn tagging_is_not_switched_off_under_the_operators_tags() {
-    let settings = Settings { tags: Tags::from([("a".to_owned(), "b".to_owned())]) };
+    let settings =
+        Settings { tags: Tags::from([("a".to_owned(), "b".to_owned())]), ..Settings::default() };
     let file_system: FileSystemId = "fs-92107410".parse().unwrap();
     let off = request("pvc-1", &[("enableTagging", "false")]);
     let error = Spec::resolve(off.clone(), file_system.clone(), &settings).unwrap_err();
