@@ -14,6 +14,7 @@ mod iops;
 mod listing;
 mod local;
 mod modify;
+mod pace;
 mod protection;
 mod publish;
 mod races;
