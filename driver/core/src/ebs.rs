@@ -141,6 +141,8 @@ pub struct Modification {
     pub progress: u8,
     /// EC2's words on a failure.
     pub status_message: Option<String>,
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: Option<i64>,
 }
 
 /// `modificationState` of `DescribeVolumesModifications`.

@@ -177,6 +177,7 @@ impl<C: Ebs> Modifier<C> {
         let look = || self.shared.modifications.up(self.id.clone());
         let latest = repeat(self.until, look).await;
         let latest = latest.map_err(|failed| self.look_failed(failed.error))?;
+        let before = latest.clone();
         let volume = match latest {
             Some(latest) if latest.state == ModificationState::Modifying => {
                 let latest =
@@ -190,7 +191,7 @@ impl<C: Ebs> Modifier<C> {
             _ => volume,
         };
         let Some(call) = target::decide(&volume, change)? else { return Ok(volume) };
-        self.send(&call).await?;
+        self.send(&call, before).await?;
         let latest = self
             .wait_for(|seen| shows(seen, &call) && seen.state != ModificationState::Modifying)
             .await?;
@@ -202,7 +203,7 @@ impl<C: Ebs> Modifier<C> {
     }
 
     /// Sends a modification. It has no client token, so a lost reply is looked for.
-    async fn send(&self, call: &Call) -> Result<(), ModifyError> {
+    async fn send(&self, call: &Call, before: Option<Modification>) -> Result<(), ModifyError> {
         let mut in_doubt = false;
         for attempt in 1.. {
             let sent = bounded(self.until, self.shared.ec2.modify_volume(call.clone())).await;
@@ -223,7 +224,10 @@ impl<C: Ebs> Modifier<C> {
                 {
                     return Ok(());
                 }
-                _ => return Err(ModifyError::Refused { volume: self.id.clone(), error }),
+                _ => {
+                    let (volume, latest) = (self.id.clone(), before.map(Box::new));
+                    return Err(ModifyError::Refused { volume, latest, error });
+                }
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use csi_sim::world::{Action, FaultKind, Trouble, When};
 use tokio::time::sleep;
 use tonic::{Code, Request};
 
-use crate::harness::{Bench, GIB, NODE, code, map, publish, settings};
+use crate::harness::{Bench, GIB, NODE, code, map, publish, settings, volume_id};
 
 const ABSENT: &str = "vol-0123456789abcdef0";
 
@@ -246,4 +246,29 @@ async fn a_tag_that_reads_do_not_show_yet_is_deleted_all_the_same() {
     bench.modify(&id, &[("tagSpecification_1", "tier=hot")]).await.unwrap();
     bench.modify(&id, &[("tagDeletion_1", "tier")]).await.unwrap();
     assert!(!bench.volumes()[0].tags.contains_key("tier"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modification_too_many_says_when_ec2_takes_the_next() {
+    let bench = Bench::new();
+    let id = bench.made("pvc-1").await;
+    for size in 11..=14 {
+        bench.expand(&id, size).await.unwrap();
+        // While it is optimised, EC2 takes no other.
+        let status = bench.expand(&id, 20).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.message().contains(" %, since ") || status.message().contains(" % since "));
+        sleep(Duration::from_mins(10)).await;
+    }
+    let last = bench.sim.with(|world, _| {
+        let started = world.modification(&volume_id(&id)).unwrap().started;
+        world.wall_clock(started).div_euclid(1_000) + 24 * 3_600
+    });
+    let end = prost_types::Timestamp { seconds: last, nanos: 0 };
+    let status = bench.expand(&id, 20).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let told = format!("EC2 takes the next one at {end} at the latest");
+    assert!(status.message().contains(&told), "{} lacks {told}", status.message());
+    sleep(Duration::from_hours(24)).await;
+    bench.expand(&id, 20).await.unwrap();
 }

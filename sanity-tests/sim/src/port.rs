@@ -256,7 +256,12 @@ impl Ebs for SimEbs {
         let call = filtered("volume-id", &ids);
         let act = |world: &mut World, now| world.describe_modifications(&call, now);
         let listing = self.call(Action::DescribeVolumesModifications, call.subject(), act).await?;
-        Ok(listing.items.into_iter().map(|record| record.modification).collect())
+        let started = |at| self.sim.with(|world, _now| world.wall_clock(at));
+        let shown = listing.items.into_iter().map(|record| Modification {
+            started_ms: Some(started(record.started)),
+            ..record.modification
+        });
+        Ok(shown.collect())
     }
 
     async fn describe_initialization(

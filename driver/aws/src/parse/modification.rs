@@ -26,6 +26,7 @@ pub(crate) fn modification(found: &types::VolumeModification) -> Result<Modifica
             .filter(|percent| *percent <= 100)
             .ok_or_else(|| value("progress", &progress))?,
         status_message: text(found.status_message()).map(str::to_owned),
+        started_ms: found.start_time().and_then(|time| time.to_millis().ok()),
     })
 }
 

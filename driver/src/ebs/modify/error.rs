@@ -1,6 +1,8 @@
 //! How expanding and modifying fail.
 
 use csi_core::capacity::NoSizeFits;
+use csi_core::ebs::Modification;
+use csi_core::facts::{MODIFICATION_WINDOW, MODIFICATIONS_PER_WINDOW};
 use csi_core::{ApiError, ErrorKind, GiB, GrpcCode, Invalid, VolumeId};
 use tonic::Code;
 
@@ -44,22 +46,12 @@ pub(crate) enum ModifyError {
         error: ApiError,
     },
     /// EC2 refused, or did not answer.
-    #[error(
-        "volume {volume} was not modified{}",
-        match .error.kind {
-            ErrorKind::ModificationInProgress => {
-                ": its last modification is not completed; EC2 takes the next one when it is, \
-                 which takes from minutes to a day; this is retried"
-            }
-            ErrorKind::ModificationRate => {
-                ": it was modified too often within 24 hours; this is retried"
-            }
-            _ => "",
-        }
-    )]
+    #[error("volume {volume} was not modified{}", brake(.error.kind, .latest.as_deref()))]
     Refused {
         /// The volume.
         volume: VolumeId,
+        /// Its last modification, if EC2 showed one.
+        latest: Option<Box<Modification>>,
         /// EC2's answer, or its absence.
         #[source]
         error: ApiError,
@@ -103,6 +95,45 @@ pub(crate) enum ModifyError {
         #[source]
         error: ApiError,
     },
+}
+
+/// What EC2's brakes are, and when they let go.
+fn brake(kind: ErrorKind, latest: Option<&Modification>) -> String {
+    let started = latest.and_then(|latest| latest.started_ms);
+    match kind {
+        ErrorKind::ModificationInProgress => {
+            let progress = latest.map(|latest| format!(", at {} %", latest.progress));
+            let since = started.map(|at| format!(" since {}", time(at)));
+            let which: String = progress.into_iter().chain(since).collect();
+            format!(
+                ": its last modification is not completed{which}; EC2 takes the next one when it \
+                 is, which takes from minutes to a day; this is retried"
+            )
+        }
+        ErrorKind::ModificationRate => {
+            let window = MODIFICATION_WINDOW;
+            let hours = window.as_secs() / 3_600;
+            let end = started.zip(i64::try_from(window.as_millis()).ok());
+            let end = end.map(|(at, window)| {
+                format!(
+                    ", and the last began at {}; EC2 takes the next one at {} at the latest",
+                    time(at),
+                    time(at.saturating_add(window))
+                )
+            });
+            format!(
+                ": it was modified {MODIFICATIONS_PER_WINDOW} times within {hours} hours{}; this is \
+                 retried",
+                end.unwrap_or_default()
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+/// In UTC, to the second.
+fn time(milliseconds: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: milliseconds.div_euclid(1_000), nanos: 0 }
 }
 
 impl ModifyError {

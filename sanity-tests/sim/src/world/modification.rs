@@ -180,6 +180,7 @@ fn start(id: &VolumeId, entry: &Entry, target: Config, now: Millis) -> Modificat
             throughput: target.throughput,
             progress: 0,
             status_message: None,
+            started_ms: None,
         },
         original: (volume.size, volume.volume_type.clone(), volume.iops, volume.throughput),
         started: now,

@@ -202,6 +202,7 @@ async fn a_modification_carries_only_what_changes() {
         throughput: Some(400),
         progress: 0,
         status_message: None,
+        started_ms: Some(1_767_323_045_006),
     };
     assert_eq!(made, expected);
     let fields = [("VolumeId", VOLUME), ("Size", "20"), ("Iops", "6000")];
