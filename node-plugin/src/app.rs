@@ -3,7 +3,9 @@
 use csi_core::{
     Chain, EBS_DRIVER_NAME, EBS_EXPANSION, EBS_SERVICES, EFS_DRIVER_NAME, EFS_SERVICES,
 };
-use csi_node::args::{Args, BadFlags, Command, EbsArgs, EfsArgs, HookArgs, RegistrationArgs};
+use csi_node::args::{
+    Args, BadFlags, Command, EbsArgs, EfsArgs, HookArgs, RegistrationArgs, TunnelArgs,
+};
 use csi_node::cluster::drain::{Drain, Drained, Undrained};
 use csi_node::cluster::taint::{EBS_TAINT, EFS_TAINT, StartupTaint};
 use csi_node::cluster::{self, NoCluster};
@@ -13,6 +15,7 @@ use csi_node::efs::EfsNode;
 use csi_node::efs::info::Info;
 use csi_node::efs::ports::Ports;
 use csi_node::efs::records::{RecordError, Records};
+use csi_node::efs::rollback::Rollback;
 use csi_node::kernel::linux::Linux;
 use csi_node::metadata::{MetadataError, SourceSettings, Sources};
 use csi_node::registration::{self, Plugin};
@@ -140,7 +143,9 @@ async fn run_efs(args: EfsArgs) -> Result<(), AppError> {
     }
     let info = Info::start(Sources::new(sources.clone()), args.names(), limit).await?;
     let records = Records::open(args.tunnel.state_dir.clone())?;
-    let ports = Ports::new(Client::new(args.tunnel.tunnel_socket.clone()), records);
+    let TunnelArgs { tunnel_socket, rollback_dir, kubelet_dir, .. } = args.tunnel.clone();
+    let ports =
+        Ports::new(Client::new(tunnel_socket), records, Rollback::new(rollback_dir, kubelet_dir));
     // Device nodes are not looked for.
     let kernel = Linux::new(args.sysfs(), PathBuf::new());
     let node = EfsNode::new(kernel, ports, info, settings);

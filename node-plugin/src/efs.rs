@@ -14,8 +14,10 @@ pub mod publish;
 pub mod queue;
 pub mod records;
 pub mod request;
+pub mod rollback;
 pub mod route;
 pub mod service;
+pub mod spares;
 pub mod stats;
 pub mod unpublish;
 

@@ -23,10 +23,10 @@ use tokio::task::block_in_place;
 
 use crate::calls::{self, Controller, Node};
 pub use deleting::Deleting;
-pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM, file_system};
+pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM, OTHERS, file_system};
 use program::{HostProgram, tail, until};
 pub use program::{binary, cache};
-pub use shared::on_shared_stand;
+pub use shared::{on_shared_efs, on_shared_stand};
 
 /// The guest's instance id.
 pub const NODE_ID: &str = "i-00000000000000001";
@@ -248,7 +248,7 @@ async fn start_sim(bed: &Bed, settings: &Settings) -> Result<(HostProgram, Annou
     let mut seed = Seed::usual(REGION);
     seed.instances.push(instance);
     if settings.efs {
-        seed.file_systems = vec![file_system()];
+        seed.file_systems = efs::file_systems();
     }
     seed.settings = Some(settings.world.clone());
     let seed_file = run_dir.join("seed.json");

@@ -55,6 +55,14 @@ pub struct TunnelArgs {
     /// Folder for the record of ports that mounts use
     #[arg(long, default_value = "/var/run/efs/csi-node", value_name = "PATH")]
     pub state_dir: PathBuf,
+
+    /// Folder for state in the format of efs-utils, which a rollback needs
+    #[arg(long, default_value = "/var/run/efs", value_name = "PATH")]
+    pub rollback_dir: PathBuf,
+
+    /// Folder of the kubelet; state for a rollback is kept for mounts below it
+    #[arg(long, default_value = "/var/lib/kubelet", value_name = "PATH")]
+    pub kubelet_dir: PathBuf,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

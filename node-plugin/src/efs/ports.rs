@@ -5,33 +5,54 @@
 //! a port is closed only when no mount shows it, no publication is about to use it, and the kernel's
 //! list of NFS servers has forgotten it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use csi_core::rpc_error::GrpcCode;
 use efs_tunnel::Identity;
-use efs_tunnel::control::{Client, ClientError, Ensure, Ensured, PortStatus, RefusalKind};
+use efs_tunnel::control::{
+    Client, ClientError, Ensure, Ensured, PortState, PortStatus, RefusalKind,
+};
 use tonic::Code;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::records::{RecordError, Records};
+use super::rollback::Rollback;
 use super::route::Route;
-use crate::kernel::KernelError;
+use super::spares::Spares;
 use crate::kernel::nfs::{Nfs, Tunnelled};
+use crate::kernel::{KernelError, MountEntry};
 
 /// The port to the tunnel. Implementations: its control socket, and one in memory in the tests.
 pub trait Tunnel: Send + Sync + 'static {
-    /// Serves an identity; the same one at the same port.
-    fn ensure(&self, ensure: Ensure) -> impl Future<Output = Result<Ensured, ClientError>> + Send;
+    /// Serves an identity; the same one at the same port, on a listener that was lent before.
+    fn ensure(
+        &self,
+        ensure: Ensure,
+        listener: Option<BorrowedFd<'_>>,
+    ) -> impl Future<Output = Result<Ensured, ClientError>> + Send;
+    /// A copy of a port's listener.
+    fn lend(&self, port: u16) -> impl Future<Output = Result<OwnedFd, ClientError>> + Send;
     /// Closes a port; false if it was closed.
     fn release(&self, port: u16) -> impl Future<Output = Result<bool, ClientError>> + Send;
     /// Every port that is served.
     fn list(&self) -> impl Future<Output = Result<Vec<PortStatus>, ClientError>> + Send;
+    /// Waits until the tunnel that is there is gone; for ever if there is none.
+    fn gone(&self) -> impl Future<Output = ()> + Send;
 }
 
 impl Tunnel for Client {
-    async fn ensure(&self, ensure: Ensure) -> Result<Ensured, ClientError> {
-        Self::ensure(self, ensure).await
+    async fn ensure(
+        &self,
+        ensure: Ensure,
+        listener: Option<BorrowedFd<'_>>,
+    ) -> Result<Ensured, ClientError> {
+        self.ensure_on(ensure, listener).await
+    }
+
+    async fn lend(&self, port: u16) -> Result<OwnedFd, ClientError> {
+        Self::lend(self, port).await
     }
 
     async fn release(&self, port: u16) -> Result<bool, ClientError> {
@@ -40,6 +61,12 @@ impl Tunnel for Client {
 
     async fn list(&self) -> Result<Vec<PortStatus>, ClientError> {
         Self::list(self).await
+    }
+
+    async fn gone(&self) {
+        if self.until_gone().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -111,6 +138,8 @@ impl Drop for User {
 pub struct Ports<T> {
     tunnel: T,
     records: Records,
+    spares: Spares,
+    rollback: Rollback,
     users: Users,
     /// Held while it is decided whether a port is closed, and while a publication says that it is
     /// about to use one.
@@ -120,8 +149,20 @@ pub struct Ports<T> {
 impl<T: Tunnel> Ports<T> {
     /// Ports of this tunnel, with what is known of them.
     #[must_use]
-    pub fn new(tunnel: T, records: Records) -> Self {
-        Self { tunnel, records, users: Users::default(), gate: tokio::sync::Mutex::default() }
+    pub fn new(tunnel: T, records: Records, rollback: Rollback) -> Self {
+        Self {
+            tunnel,
+            records,
+            spares: Spares::default(),
+            rollback,
+            users: Users::default(),
+            gate: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Waits until the tunnel that is there is gone.
+    pub(super) async fn tunnel_gone(&self) {
+        self.tunnel.gone().await;
     }
 
     /// A port that serves the route.
@@ -134,13 +175,26 @@ impl<T: Tunnel> Ports<T> {
         let user = self.user(&identity);
         drop(gate);
         let ensure = Ensure { identity, failover, port };
-        let Ensured { port, opened } = self.tunnel.ensure(ensure.clone()).await?;
+        let Ensured { port, opened } = self.tunnel.ensure(ensure.clone(), None).await?;
         if opened {
             info!(port, file_system = %ensure.identity.file_system, "the tunnel opened a port");
         }
         // Made again, it must be this port.
         self.records.put(port, Ensure { port: Some(port), ..ensure })?;
+        self.spare(port).await;
         Ok(Lease { port, _user: user })
+    }
+
+    /// Keeps a copy of a port's listener.
+    async fn spare(&self, port: u16) {
+        if self.spares.has(port) {
+            return;
+        }
+        match self.tunnel.lend(port).await {
+            Ok(listener) => self.spares.keep(port, listener),
+            // It is asked for again in every round.
+            Err(error) => debug!(port, error = %csi_core::Chain(&error), "no copy of a listener"),
+        }
     }
 
     fn user(&self, identity: &Identity) -> User {
@@ -184,6 +238,7 @@ impl<T: Tunnel> Ports<T> {
         }
         match self.tunnel.release(port).await {
             Ok(was_open) => {
+                self.spares.close(port);
                 self.records.remove(port)?;
                 if was_open {
                     info!(port, "the tunnel closed a port that nothing needs");
@@ -200,30 +255,59 @@ impl<T: Tunnel> Ports<T> {
     /// # Errors
     /// The first that fails; the next round goes on from there.
     pub async fn reconcile(&self, kernel: &impl Nfs) -> Result<Reconciled, PortError> {
-        let needed = mounted(kernel)?;
-        let served: BTreeSet<u16> =
-            self.tunnel.list().await?.into_iter().map(|status| status.port).collect();
+        let mounts = kernel.mounts()?;
+        let needed = ports_of(&mounts);
+        let served: BTreeMap<u16, PortStatus> =
+            self.tunnel.list().await?.into_iter().map(|status| (status.port, status)).collect();
         let known = self.records.all();
         let mut result = Reconciled::default();
-        for (port, record) in &known {
-            if needed.contains(port) && !served.contains(port) {
-                warn!(port, "mounts need a port that the tunnel does not serve; asking for it");
-                match self.tunnel.ensure(record.clone()).await {
-                    Ok(_) => result.made.push(*port),
-                    Err(error) => {
-                        warn!(port, error = %csi_core::Chain(&error), "the port is not served");
-                        result.missing.push(*port);
-                    }
-                }
+        for port in &needed {
+            let status = served.get(port);
+            if status.is_some_and(|status| status.state != PortState::Unbound) {
+                self.spare(*port).await;
+            } else if let Some(wanted) = known.get(port).cloned().or_else(|| status.map(again)) {
+                let made = self.make_again(wanted, *port).await;
+                if made { &mut result.made } else { &mut result.missing }.push(*port);
             }
         }
-        for port in served.iter().chain(known.keys()).copied().collect::<BTreeSet<_>>() {
+        let whose = |port| {
+            let recorded = known.get(&port).map(|record| &record.identity);
+            recorded.or_else(|| served.get(&port).map(|status| &status.identity)).cloned()
+        };
+        self.rollback.bring_into_line(&mounts, &kernel.servers()?, whose);
+        for port in served.keys().chain(known.keys()).copied().collect::<BTreeSet<_>>() {
             if !needed.contains(&port) {
                 let closed = self.release(kernel, port).await?;
                 if closed { &mut result.closed } else { &mut result.lingering }.push(port);
             }
         }
         Ok(result)
+    }
+
+    /// On our copy of its listener, if there is one.
+    async fn make_again(&self, wanted: Ensure, port: u16) -> bool {
+        let spare = self.spares.get(port);
+        let from_spare = spare.is_some();
+        warn!(port, from_spare, "mounts need a port that the tunnel does not serve; asking for it");
+        let listener = spare.as_ref().map(|spare| spare.as_fd());
+        match self.tunnel.ensure(wanted, listener).await {
+            // Without a listener, one that another process has is still awaited.
+            Ok(ensured) if ensured.opened || from_spare => true,
+            Ok(_) => false,
+            Err(error) => {
+                warn!(port, error = %csi_core::Chain(&error), "the port is not served");
+                false
+            }
+        }
+    }
+}
+
+/// The request that leads to what is served.
+fn again(status: &PortStatus) -> Ensure {
+    Ensure {
+        identity: status.identity.clone(),
+        failover: status.failover.clone(),
+        port: Some(status.port),
     }
 }
 
@@ -242,6 +326,9 @@ pub struct Reconciled {
 
 /// The ports that mounts go through.
 fn mounted(kernel: &impl Nfs) -> Result<BTreeSet<u16>, KernelError> {
-    let mounts = kernel.mounts()?;
-    Ok(mounts.iter().filter_map(Tunnelled::of).map(|mount| mount.port).collect())
+    kernel.mounts().map(|mounts| ports_of(&mounts))
+}
+
+fn ports_of(mounts: &[MountEntry]) -> BTreeSet<u16> {
+    mounts.iter().filter_map(Tunnelled::of).map(|mount| mount.port).collect()
 }

@@ -40,6 +40,8 @@ pub const CAPABILITIES: [RpcType; 1] = [RpcType::GetVolumeStats];
 /// Pauses between two rounds of reconciliation: while something is left to do, and else.
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(15);
+/// While the tunnel is away, whose asking takes its own time: pods wait for what it is asked then.
+const AWAY: Duration = Duration::from_millis(100);
 /// What an unpublication leaves of its caller's time to detach what does not unmount.
 const DETACH_MARGIN: Duration = Duration::from_secs(2);
 /// How long the tunnel is asked what is wrong, at the end of a caller's time.
@@ -163,12 +165,13 @@ impl<K: Nfs, T: Tunnel> EfsNode<K, T> {
                         warn!(error = %Chain(&error), "mounts and ports are not compared");
                     }
                     told = true;
-                    SOON
+                    AWAY
                 }
             };
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.0.look.notified() => {}
+                () = self.0.ports.tunnel_gone() => {}
                 () = stop.cancelled() => return,
             }
         }
@@ -198,7 +201,9 @@ impl<K: Nfs, T: Tunnel> EfsNode<K, T> {
                 queue: &shared.queue,
                 settings: shared.settings.mount,
             };
-            Ok(publish(&means, &request, &route, stop).await?)
+            publish(&means, &request, &route, stop).await?;
+            shared.look.notify_one();
+            Ok(())
         };
         let run = self.0.targets.run(key, Work::Publish(what), work);
         match timeout_at(deadline.instant(), run).await {

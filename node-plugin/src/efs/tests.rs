@@ -16,6 +16,7 @@ use super::info::{Info, Names};
 use super::ports::Ports;
 use super::publish::MountSettings;
 use super::records::Records;
+use super::rollback::Rollback;
 use super::{EfsNode, Settings};
 use crate::metadata::{SourceName, SourceSettings, Sources};
 
@@ -82,13 +83,19 @@ impl Stand {
         self.node.node_unpublish_volume(request).await.map(drop)
     }
 
+    /// The names in a folder of the plugin's.
+    fn files(&self, folder: &str) -> Vec<String> {
+        let files = std::fs::read_dir(self.folder.path().join(folder)).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     /// Nothing is mounted, no directory is left, no port is open, no record is kept.
     fn assert_clean(&self) {
         let state = self.kernel.state();
         assert_eq!((&state.mounts[..], state.folders.len()), (&[][..], 0));
         drop(state);
         assert_eq!(self.tunnel.ports(), [0; 0]);
-        assert_eq!(std::fs::read_dir(self.folder.path()).unwrap().count(), 0);
+        assert_eq!(self.files("records"), [""; 0]);
     }
 }
 
@@ -111,7 +118,9 @@ async fn node(
     });
     let names = Names { suffix: None, check_name: true, ca_file: None };
     let info = Info::start(sources, names, 0).await.unwrap();
-    let ports = Ports::new(tunnel.clone(), Records::open(folder.path().to_owned()).unwrap());
+    let records = Records::open(folder.path().join("records")).unwrap();
+    let rollback = Rollback::new(folder.path().to_owned(), "/k".into());
+    let ports = Ports::new(tunnel.clone(), records, rollback);
     let settings = Settings {
         mount: MountSettings { retry_for: Duration::from_secs(45), read_ahead: true },
         unmount_timeout: Duration::from_secs(30),

@@ -43,6 +43,9 @@ struct State {
     mount_time: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service_type: Option<String>,
+    /// The process that serves the mount for efs-utils; there is none for ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pid: Option<u64>,
     #[serde(flatten)]
     tls: TlsState,
 }
@@ -124,6 +127,44 @@ pub(crate) fn live(folder: &Path, kubelet: &Path, used: &BTreeSet<u16>) -> Vec<E
         }
     }
     entries
+}
+
+/// What is left of mounts that are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    name: String,
+    /// The port.
+    pub port: u16,
+    /// Whether efs-utils made it, which may still be about to clean up after it.
+    pub foreign: bool,
+}
+
+/// State files of mounts under `kubelet` that are not mounted. One that efs-utils is about to mount,
+/// or that cannot be understood, is none.
+pub fn leftovers(
+    folder: &Path,
+    kubelet: &Path,
+    is_mounted: impl Fn(&Path, u16) -> bool,
+) -> Vec<Leftover> {
+    let Ok(files) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let names = files.flatten().filter_map(|file| file.file_name().into_string().ok());
+    let left = |name: String| {
+        let port = port(&name).filter(|_| !name.starts_with(MOUNTING))?;
+        let state: State = serde_json::from_slice(&fs::read(folder.join(&name)).ok()?).ok()?;
+        let mountpoint = PathBuf::from(state.mountpoint?);
+        let is_left = mountpoint.starts_with(kubelet) && !is_mounted(&mountpoint, port);
+        is_left.then_some(Leftover { name, port, foreign: state.pid.is_some() })
+    };
+    names.filter_map(left).collect()
+}
+
+impl Leftover {
+    /// Removes it.
+    pub fn remove(&self, folder: &Path) -> Result<(), UpstreamError> {
+        mount::remove(folder, &self.name)
+    }
 }
 
 /// The port at the end of a state file's name, `fs-….<path>.<port>`.

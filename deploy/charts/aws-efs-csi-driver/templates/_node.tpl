@@ -12,6 +12,7 @@
     - --registration-socket=/registration/efs.csi.aws.com-reg.sock
     - --tunnel-socket={{ include "efs.tunnelSocket" . }}
     - --state-dir=/var/run/efs/csi-node
+    - --kubelet-dir={{ $node.kubeletPath }}
     - --health-endpoint=:{{ int $node.healthPort }}
     {{- with $node.httpEndpoint }}
     - --http-endpoint={{ . }}

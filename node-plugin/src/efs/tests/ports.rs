@@ -125,3 +125,46 @@ async fn five_hundred_pods_come_and_go_and_leave_nothing() {
     assert_eq!(stand.kernel.mounted(), 500);
     stand.assert_clean();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_that_comes_back_without_its_listeners_gets_the_copies() {
+    let stand = Stand::new().await;
+    stand.publish(VOLUME, "/k/1").await.unwrap();
+    stand.tunnel.state().unbound.insert(PORT);
+    assert_eq!(stand.node.reconcile().await.unwrap().made, [PORT]);
+    assert!(stand.tunnel.state().unbound.is_empty());
+
+    // One that was started again has no copy, until a tunnel that has the port lends it one.
+    let stand = stand.restarted().await;
+    stand.tunnel.state().unbound.insert(PORT);
+    assert_eq!(stand.node.reconcile().await.unwrap().missing, [PORT]);
+    assert_eq!(stand.node.readiness(), Readiness::Starting);
+    stand.tunnel.state().unbound.clear();
+    stand.node.reconcile().await.unwrap();
+    stand.tunnel.state().unbound.insert(PORT);
+    assert_eq!(stand.node.reconcile().await.unwrap().made, [PORT]);
+    assert_eq!(stand.node.readiness(), Readiness::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_mount_of_a_pod_has_its_state_for_a_rollback_as_long_as_it_is_mounted() {
+    let stand = Stand::new().await;
+    for target in ["/k/1", "/k/2", "/elsewhere/3"] {
+        stand.publish(VOLUME, target).await.unwrap();
+    }
+    stand.node.reconcile().await.unwrap();
+    let states = |stand: &Stand| {
+        let mut files = stand.files("");
+        files.retain(|name| name.starts_with("fs-"));
+        files.sort();
+        files
+    };
+    assert_eq!(states(&stand), ["fs-92107410.k.1.20049", "fs-92107410.k.2.20049"]);
+    // One that is lost is written again, one that a killed plugin left is removed.
+    std::fs::remove_file(stand.folder.path().join("fs-92107410.k.2.20049")).unwrap();
+    stand.unpublish("/k/1").await.unwrap();
+    let stand = stand.restarted().await;
+    stand.node.reconcile().await.unwrap();
+    assert_eq!(states(&stand), ["fs-92107410.k.2.20049"]);
+    assert!(stand.files("").contains(&"stunnel-config.fs-92107410.k.2.20049".to_owned()));
+}

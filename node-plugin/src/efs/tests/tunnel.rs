@@ -1,6 +1,8 @@
 //! A tunnel in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use efs_tunnel::Identity;
@@ -13,6 +15,8 @@ use crate::efs::ports::Tunnel;
 #[derive(Debug, Default)]
 pub(crate) struct Served {
     pub(crate) ports: BTreeMap<u16, Identity>,
+    /// Ports whose listener is not its own.
+    pub(crate) unbound: BTreeSet<u16>,
     /// Ports that it says are in use.
     pub(crate) in_use: Vec<u16>,
     /// Ports that it has at most; 0 is any number.
@@ -50,10 +54,17 @@ fn refused<T>(kind: RefusalKind) -> Result<T, ClientError> {
 }
 
 impl Tunnel for FakeTunnel {
-    async fn ensure(&self, ensure: Ensure) -> Result<Ensured, ClientError> {
+    async fn ensure(
+        &self,
+        ensure: Ensure,
+        listener: Option<BorrowedFd<'_>>,
+    ) -> Result<Ensured, ClientError> {
         let mut state = self.there()?;
         let found = state.ports.iter().find(|(_, identity)| **identity == ensure.identity);
         if let Some((&port, _)) = found {
+            if listener.is_some() {
+                state.unbound.remove(&port);
+            }
             return Ok(Ensured { port, opened: false });
         }
         if state.most > 0 && state.ports.len() >= state.most {
@@ -67,6 +78,18 @@ impl Tunnel for FakeTunnel {
             return refused(RefusalKind::Taken);
         }
         Ok(Ensured { port, opened: true })
+    }
+
+    async fn lend(&self, port: u16) -> Result<OwnedFd, ClientError> {
+        let state = self.there()?;
+        if !state.ports.contains_key(&port) || state.unbound.contains(&port) {
+            return refused(RefusalKind::Invalid);
+        }
+        Ok(OwnedFd::from(File::open("/dev/null").unwrap()))
+    }
+
+    async fn gone(&self) {
+        std::future::pending::<()>().await;
     }
 
     async fn release(&self, port: u16) -> Result<bool, ClientError> {
@@ -84,7 +107,7 @@ impl Tunnel for FakeTunnel {
             let status = serde_json::json!({
                 "port": port,
                 "identity": identity,
-                "state": "idle",
+                "state": if state.unbound.contains(port) { "unbound" } else { "idle" },
                 "connections": 0,
                 "last_error": state.trouble,
             });

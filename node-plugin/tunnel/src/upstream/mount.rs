@@ -39,19 +39,10 @@ impl Mount {
         write(&path, &text)
     }
 
-    /// Removes both files; it is no error if they are gone. With the settings go those that
-    /// efs-utils made of them.
-    pub fn forget(&self, folder: &Path) -> Result<(), UpstreamError> {
-        for name in [self.name(), format!("{SETTINGS}{}", self.name())] {
-            let path = folder.join(name);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(UpstreamError::File { path, doing: "removing it", source });
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+    /// Whether there is a state of this mount, by whomever.
+    #[must_use]
+    pub fn is_recorded(&self, folder: &Path) -> bool {
+        folder.join(self.name()).exists()
     }
 
     /// The name by which efs-utils finds a mount: file system, path with dots for slashes, port.
@@ -74,6 +65,7 @@ impl Mount {
             files: vec![settings],
             mountpoint: Some(self.mountpoint.display().to_string()),
             mount_time: Some(seconds),
+            pid: None,
             service_type: Some("elasticfilesystem".to_owned()),
             tls: self
                 .identity
@@ -139,6 +131,25 @@ fn secured(tls: &Tls, own: &Path) -> String {
         let _ = writeln!(text, "checkHost = {}", tls.server_name);
     }
     text
+}
+
+/// Removes the files of a mount, and those that efs-utils made of them. It is no error if they are
+/// gone.
+pub(super) fn remove(folder: &Path, name: &str) -> Result<(), UpstreamError> {
+    let gone = |path: PathBuf, removed: io::Result<()>| match removed {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(UpstreamError::File { path, doing: "removing it", source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    };
+    let own = folder.join(format!("{name}+"));
+    gone(own.clone(), fs::remove_dir_all(own))?;
+    // The state is the last, so that what is cut short is found again.
+    for name in [format!("{SETTINGS}{name}"), name.to_owned()] {
+        let path = folder.join(name);
+        gone(path.clone(), fs::remove_file(path))?;
+    }
+    Ok(())
 }
 
 /// The source by efs-utils' name. What the tunnel finds by itself, efs-utils finds by itself too.

@@ -112,8 +112,27 @@ fn what_is_recorded_of_a_mount_is_read_back_and_forgotten() {
         assert_eq!(state["mount_time"], 1_782_907_200.5);
         assert_eq!(state["cmd"][0], "/usr/bin/efs-proxy");
         assert!(state.get("pid").is_none(), "no process serves it for efs-utils");
-        mount.forget(folder.path()).unwrap();
-        mount.forget(folder.path()).unwrap();
+        assert!(mount.is_recorded(folder.path()));
+        fs::create_dir(folder.path().join(format!("{NAME}+"))).unwrap();
+        let left = |mounted| leftovers(folder.path(), Path::new("/var/lib"), |_, _| mounted);
+        assert_eq!(left(true), []);
+        let mut left = left(false);
+        let own = left.pop().unwrap();
+        assert_eq!((own.port, own.foreign, left.len()), (20_060, false, 0));
+        own.remove(folder.path()).unwrap();
+        own.remove(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn what_efs_utils_left_is_told_apart_and_what_is_the_hosts_or_torn_is_not_ours_to_remove() {
+    let folder = folder(&state(), SETTINGS_TLS);
+    let left = |kubelet: &str| leftovers(folder.path(), Path::new(kubelet), |_, _| false);
+    assert!(left("/var/lib/kubelet").iter().all(|one| one.foreign && one.port == 20_060));
+    assert_eq!((left("/var/lib/kubelet").len(), left("/mnt")), (1, vec![]));
+    fs::rename(folder.path().join(NAME), folder.path().join(format!("~{NAME}"))).unwrap();
+    assert_eq!(left("/var/lib/kubelet"), [], "it is being mounted");
+    fs::write(folder.path().join(NAME), "{").unwrap();
+    assert_eq!(left("/var/lib/kubelet"), []);
 }

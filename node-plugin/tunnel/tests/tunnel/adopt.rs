@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use efs_tunnel::control::PortState;
-use efs_tunnel::upstream::Mount;
+use efs_tunnel::upstream::{Mount, leftovers};
 use jiff::Timestamp;
 
 use crate::stand::{Stand, clear, connect, echo_at_last, until};
@@ -38,7 +38,11 @@ async fn a_live_mount_of_efs_utils_is_served_as_soon_as_its_proxy_leaves_the_por
     assert_eq!(stand.serve(clear(target.address)).await, port, "it is an identity like others");
 
     // It stays adopted when efs-utils' files are gone.
-    mount.forget(&stand.folder.path().join("run")).unwrap();
+    let run = stand.folder.path().join("run");
+    for left in leftovers(&run, &stand.folder.path().join("kubelet"), |_, _| false) {
+        left.remove(&run).unwrap();
+    }
+    assert!(!mount.is_recorded(&run));
     stand.restart().await;
     let _stream = connect(port).await;
     echo_at_last(port, "still", Duration::from_secs(5)).await;
