@@ -65,7 +65,7 @@ pub fn run(config: &Config) -> Result<(), SupervisorError> {
         SupervisorError::Control { path: config.control_socket.clone(), source }
     })?;
     let signals = signals().map_err(|errno| SupervisorError::Wait(errno.into()))?;
-    let mut standby = Standby::later();
+    let mut standby = Standby::none();
     let mut restarts = 0;
     let mut pause = SHORTEST_PAUSE;
     loop {
@@ -138,6 +138,9 @@ impl Crew<'_> {
             }
             if ready.message && !held.update(self.worker.link()) {
                 return Ok(if told.is_some() { Ended::Told } else { Ended::Died });
+            }
+            if held.began_to_serve() {
+                self.standby.may_start();
             }
             if told.is_some_and(|told| told.elapsed() > GRACE) {
                 return Ok(Ended::Told);

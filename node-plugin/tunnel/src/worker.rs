@@ -148,6 +148,7 @@ async fn serve(
     let control = UnixListener::from_std(control).map_err(WorkerError::Control)?;
     let rebinding = tokio::spawn(Arc::clone(&service).rebind());
     let controlling = tokio::spawn(server::serve(control, Arc::clone(&service)));
+    service.serves().map_err(WorkerError::Supervisor)?;
     tracing::info!(restarts, "efs-tunnel serves");
     let ended = until_end(supervisor).await.map_err(WorkerError::Supervisor);
     controlling.abort();

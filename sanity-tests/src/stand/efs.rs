@@ -33,6 +33,8 @@ const KILL_WORKER: &str = "kill -KILL \
     $(efs-tunnel health --control-socket=/run/efs/tunnel.sock | sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')";
 /// The supervisor starts its own program again; the brackets keep the shell out of it.
 const KILL_WORKERS: &str = "pkill -KILL -f '[s]elf/exe worker'";
+/// The first start makes an RSA key, in a guest that emulates its processor.
+const FIRST_START: Duration = Duration::from_mins(2);
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The file system with its mount targets, where the guest reaches them: at addresses which
@@ -107,7 +109,7 @@ impl Efs {
     /// Starts the tunnel in the guest and waits until it is healthy.
     pub async fn start_tunnel(&self, stand: &Stand) -> Result<()> {
         block_in_place(|| stand.guest().start(TUNNEL, &tunnel_command(stand)))?;
-        until(PATIENCE, || self.tunnel_worker(stand).ok())
+        until(FIRST_START, || self.tunnel_worker(stand).ok())
             .await
             .with_context(|| self.tunnel_log(stand))?;
         Ok(())

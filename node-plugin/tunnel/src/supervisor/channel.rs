@@ -34,6 +34,8 @@ pub(crate) enum FromSupervisor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToSupervisor {
+    /// It serves; from now on another may stand by.
+    Serves,
     /// The listener of the port comes with this; keep a copy.
     Hold(u16),
     /// Close the copy of the port's listener.

@@ -22,6 +22,7 @@ pub(super) struct Held {
     control_inode: Option<u64>,
     listeners: BTreeMap<u16, OwnedFd>,
     retired: bool,
+    serves: bool,
 }
 
 impl Held {
@@ -48,12 +49,18 @@ impl Held {
             control_new: new,
             listeners: BTreeMap::new(),
             retired: false,
+            serves: false,
         })
     }
 
     /// Whether a successor has everything.
     pub(super) const fn retired(&self) -> bool {
         self.retired
+    }
+
+    /// Whether the worker has said, since it was asked last, that it serves.
+    pub(super) const fn began_to_serve(&mut self) -> bool {
+        std::mem::replace(&mut self.serves, false)
     }
 
     pub(super) fn ports(&self) -> usize {
@@ -79,6 +86,10 @@ impl Held {
             }
             Ok(Some((ToSupervisor::Drop(port), _))) => {
                 self.listeners.remove(&port);
+                true
+            }
+            Ok(Some((ToSupervisor::Serves, _))) => {
+                self.serves = true;
                 true
             }
             Ok(Some((ToSupervisor::Retired, _))) => {

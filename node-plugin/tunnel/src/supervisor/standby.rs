@@ -18,18 +18,24 @@ const AGAIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Standby {
     worker: Option<Worker>,
-    due: Instant,
+    /// None until the worker in front of it serves: a node's first worker makes the key.
+    due: Option<Instant>,
 }
 
 impl Standby {
     /// None yet.
-    pub(super) fn later() -> Self {
-        Self { worker: None, due: Instant::now() + AFTER }
+    pub(super) const fn none() -> Self {
+        Self { worker: None, due: None }
     }
 
-    /// The one that waits, if there is one. The next is started later.
+    /// The worker in front serves.
+    pub(super) fn may_start(&mut self) {
+        self.due = Some(Instant::now() + AFTER);
+    }
+
+    /// The one that waits, if there is one.
     pub(super) fn take(&mut self) -> Option<Worker> {
-        self.due = Instant::now() + AFTER;
+        self.due = None;
         self.worker.take()
     }
 
@@ -37,10 +43,10 @@ impl Standby {
         self.worker.as_ref()
     }
 
-    /// How long until one is to be started; none while one waits.
+    /// How long until one is to be started; none while one waits, or none may be.
     pub(super) fn due_in(&self) -> Option<Duration> {
-        let left = self.due.saturating_duration_since(Instant::now());
-        self.worker.is_none().then_some(left)
+        let due = self.due.filter(|_| self.worker.is_none())?;
+        Some(due.saturating_duration_since(Instant::now()))
     }
 
     /// Starts one if it is time.
@@ -52,7 +58,7 @@ impl Standby {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => {
                 tracing::warn!(%error, "no worker stands by");
-                self.due = Instant::now() + AGAIN;
+                self.due = Some(Instant::now() + AGAIN);
             }
         }
     }
@@ -63,7 +69,7 @@ impl Standby {
             worker.bury();
             tracing::warn!("the worker that stood by has ended; its own log says why");
         }
-        self.due = Instant::now() + AGAIN;
+        self.due = Some(Instant::now() + AGAIN);
     }
 
     /// Ends the one that waits, and starts none any more.

@@ -125,6 +125,11 @@ impl Service {
         kernel::ports_in_use(&self.config.nfs_servers)
     }
 
+    /// Tells the supervisor that clients are served.
+    pub(super) fn serves(&self) -> std::io::Result<()> {
+        self.supervisor.send(&ToSupervisor::Serves, None)
+    }
+
     /// Lets the supervisor keep a listener before anything is done with it.
     pub(super) fn hold(&self, port: u16, listener: &impl AsFd) -> std::io::Result<()> {
         self.supervisor.send(&ToSupervisor::Hold(port), Some(listener.as_fd()))
