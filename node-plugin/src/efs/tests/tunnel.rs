@@ -82,7 +82,9 @@ impl Tunnel for FakeTunnel {
 
     async fn lend(&self, port: u16) -> Result<OwnedFd, ClientError> {
         let state = self.there()?;
-        if !state.ports.contains_key(&port) || state.unbound.contains(&port) {
+        let is_bound = state.ports.contains_key(&port) && !state.unbound.contains(&port);
+        drop(state);
+        if !is_bound {
             return refused(RefusalKind::Invalid);
         }
         Ok(OwnedFd::from(File::open("/dev/null").unwrap()))
