@@ -9,6 +9,8 @@ cache=${CSI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/csi-driver}
 guests=$cache/guest
 suite=bookworm
 packages=udev,kmod,mount,e2fsprogs,xfsprogs,iproute2,procps,openssh-server,netcat-openbsd
+# What makes the guest a node of a Kubernetes cluster.
+packages+=,containerd,runc,containernetworking-plugins,iptables
 
 say() { echo "guest: $*" >&2; }
 hash=$(cd "$here" && cat prepare.sh guest/* | sha256sum | cut -c1-16)

@@ -14,6 +14,7 @@ use crate::guest::Guest;
 use crate::image::Image;
 use crate::machine::{self, BootError, Machine};
 use crate::namespace::{Namespace, SpawnError};
+use crate::qmp::{Qmp, QmpError};
 use crate::run_dir::RunDir;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -34,6 +35,7 @@ pub struct Bed {
     machine: Mutex<Option<Machine>>,
     boots: AtomicU32,
     guest: Guest,
+    memory_mib: u32,
     image: Image,
     namespace: Namespace,
     run_dir: RunDir,
@@ -45,6 +47,14 @@ impl Bed {
     /// # Errors
     /// When not root, when a part is missing, or when the guest did not come up in three boots.
     pub fn boot() -> Result<Self, BootError> {
+        Self::boot_with_memory(machine::MEMORY_MIB)
+    }
+
+    /// The same with so many MiB of memory.
+    ///
+    /// # Errors
+    /// As [`Bed::boot`].
+    pub fn boot_with_memory(memory_mib: u32) -> Result<Self, BootError> {
         if !geteuid().is_root() {
             return Err(BootError::NotRoot);
         }
@@ -57,6 +67,7 @@ impl Bed {
             machine: Mutex::new(None),
             boots: AtomicU32::new(0),
             guest: Guest::new(run_dir.path()),
+            memory_mib,
             image,
             namespace,
             run_dir,
@@ -120,6 +131,20 @@ impl Bed {
             .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
+    /// A connection to `address`, an address and port of the guest's network namespace, reaches
+    /// `port` of the guest. Lasts until the guest loses power.
+    pub fn forward_port(&self, address: SocketAddr, port: u16) -> Result<(), QmpError> {
+        // Only the monitor for people has this command; it answers nothing if all is well.
+        let line = format!("hostfwd_add net tcp:{address}-:{port}");
+        let command = "human-monitor-command";
+        let answer = Qmp::open(self.run_dir())?
+            .execute(command, &serde_json::json!({ "command-line": line }))?;
+        match answer.as_str().map(str::trim) {
+            Some("") => Ok(()),
+            _ => Err(QmpError::Refused { command: line, reason: answer.to_string() }),
+        }
+    }
+
     /// Ends the guest at once, as a power cut does. Files of disks keep what the guest had written
     /// to them; forwarded sockets and plugged disks are gone.
     pub fn power_cut(&self) {
@@ -136,7 +161,7 @@ impl Bed {
         if root == Root::Fresh {
             machine::make_overlay(&self.image, self.run_dir())?;
         }
-        let (running, boots) = Machine::boot(&self.namespace, &self.image, self.run_dir())?;
+        let (running, boots) = Machine::boot(&self.namespace, &self.image, self.run_dir(), self.memory_mib)?;
         self.boots.fetch_add(boots, Ordering::Relaxed);
         *machine = Some(running);
         drop(machine);

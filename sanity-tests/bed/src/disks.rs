@@ -159,6 +159,12 @@ impl<'a> Disks<'a> {
         self.attach_as(DiskKind::QemuNvme, serial, file, Writing::Allowed)
     }
 
+    /// Plugs `file` as a virtio disk, which nothing takes for a volume, and returns its device in
+    /// the guest, such as `/dev/vda`.
+    pub fn attach_virtio(&self, serial: &str, file: &Path) -> Result<String, DiskError> {
+        self.attach_plain(serial, file, Writing::Allowed)
+    }
+
     pub(crate) fn attach_plain(
         &self,
         serial: &str,

@@ -18,7 +18,8 @@ use crate::run_dir::RunDirError;
 /// Where the guest reaches 127.0.0.1 of the bed's network namespace (QEMU's user network).
 pub const HOST_ADDRESS: &str = "10.0.2.2";
 
-const MEMORY_MIB: u32 = 2048;
+/// Enough for a node plugin and its tools.
+pub(crate) const MEMORY_MIB: u32 = 2048;
 /// Boots to try: a guest that hangs once in many boots is started over.
 const ATTEMPTS: u32 = 3;
 /// A boot that says nothing for so long hangs; a busy host needs a third of it.
@@ -96,10 +97,11 @@ impl Machine {
         namespace: &Namespace,
         image: &Image,
         run_dir: &Path,
+        memory_mib: u32,
     ) -> Result<(Self, u32), BootError> {
         let mut why = "";
         for attempt in 1..=ATTEMPTS {
-            match Self::try_boot(namespace, image, run_dir)? {
+            match Self::try_boot(namespace, image, run_dir, memory_mib)? {
                 Ok(machine) => return Ok((machine, attempt)),
                 Err(reason) => why = reason,
             }
@@ -114,11 +116,12 @@ impl Machine {
         namespace: &Namespace,
         image: &Image,
         run_dir: &Path,
+        memory_mib: u32,
     ) -> Result<Result<Self, &'static str>, BootError> {
         let console = run_dir.join("console.log");
         let before = fs::read(&console).map_or(0, |log| log.len());
         let _ = fs::remove_file(run_dir.join("ssh"));
-        let mut qemu = qemu(image, run_dir);
+        let mut qemu = qemu(image, run_dir, memory_mib);
         log_to(&mut qemu, &run_dir.join("qemu.log"))?;
         let qemu = namespace.spawn(qemu).map_err(BootError::Spawn)?;
         let mut machine = Self { qemu, ssh: None };
@@ -208,12 +211,12 @@ fn log_to(command: &mut Command, path: &Path) -> Result<(), BootError> {
     Ok(())
 }
 
-fn qemu(image: &Image, run_dir: &Path) -> Command {
+fn qemu(image: &Image, run_dir: &Path, memory_mib: u32) -> Command {
     let at = |name: &str| run_dir.join(name).display().to_string();
     let mut qemu = command("qemu-system-x86_64");
     // One virtual CPU: two have been seen to lock up under TCG, and one leaves the host a core.
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=single,tb-size=512", "-cpu", "max"]);
-    qemu.args(["-smp", "1", "-m", &MEMORY_MIB.to_string()]);
+    qemu.args(["-smp", "1", "-m", &memory_mib.to_string()]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     qemu.arg("-kernel").arg(image.kernel());
     // A panic or a lockup ends QEMU (-no-reboot), which the host notices. Without multipath each

@@ -11,23 +11,31 @@ use tokio::time::Instant;
 
 /// A program that can be started, killed and started again.
 #[derive(Debug)]
-pub(super) struct HostProgram {
-    name: &'static str,
+pub struct HostProgram {
+    name: String,
+    /// Where it is; a program of this workspace if absent.
+    file: Option<PathBuf>,
     log: PathBuf,
     child: Option<Child>,
-    pub(super) arguments: Vec<String>,
-    pub(super) environment: Vec<(&'static str, String)>,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its environment, beside that of this process.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl HostProgram {
-    pub(super) fn new(name: &'static str, run_dir: &Path) -> Self {
+    /// A program of this workspace.
+    #[must_use]
+    pub fn new(name: &'static str, run_dir: &Path) -> Self {
         Self::named(name, name, run_dir)
     }
 
     /// One of several processes of a program; its log has the name `log`.
-    pub(super) fn named(log: &str, name: &'static str, run_dir: &Path) -> Self {
+    #[must_use]
+    pub fn named(log: &str, name: &str, run_dir: &Path) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
+            file: None,
             log: run_dir.join(format!("{log}.log")),
             child: None,
             arguments: Vec::new(),
@@ -35,16 +43,31 @@ impl HostProgram {
         }
     }
 
-    pub(super) fn start(&mut self, bed: &Bed) -> Result<()> {
+    /// Any program.
+    #[must_use]
+    pub fn at(file: PathBuf, run_dir: &Path) -> Self {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut program = Self::named(&name, &name, run_dir);
+        program.file = Some(file);
+        program
+    }
+
+    /// Starts it in the bed's network namespace.
+    pub fn start(&mut self, bed: &Bed) -> Result<()> {
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => binary(&self.name)?,
+        };
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = csi_bed::command(binary(self.name)?);
+        let mut command = csi_bed::command(file);
         command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::from(log));
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         self.child = Some(bed.spawn(command)?);
         Ok(())
     }
 
-    pub(super) fn kill(&mut self) -> Result<()> {
+    /// Kills it.
+    pub fn kill(&mut self) -> Result<()> {
         let mut child =
             self.child.take().with_context(|| format!("{} is not running", self.name))?;
         child.kill()?;
@@ -53,7 +76,7 @@ impl HostProgram {
     }
 
     /// SIGTERM; the exit status.
-    pub(super) async fn terminate(&mut self) -> Result<i32> {
+    pub async fn terminate(&mut self) -> Result<i32> {
         let mut child =
             self.child.take().with_context(|| format!("{} is not running", self.name))?;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
@@ -63,11 +86,14 @@ impl HostProgram {
         status.code().with_context(|| format!("{} ended with {status}", self.name))
     }
 
-    pub(super) fn log(&self) -> Result<String> {
+    /// Its log.
+    pub fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(&self.log)?)
     }
 
-    pub(super) fn log_tail(&self) -> String {
+    /// The end of its log, for the message of a test that fails.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
         format!("{}: {}", self.name, tail(&self.log().unwrap_or_default(), 40))
     }
 }

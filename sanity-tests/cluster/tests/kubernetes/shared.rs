@@ -1,0 +1,95 @@
+//! The cluster that the tests share, and the manifests that they have in common.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use csi_cluster::{Cluster, Driver};
+use sanity_tests::chart::project;
+use sanity_tests::stand::Settings;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
+
+/// The image of the examples.
+const BUSYBOX: &str = "public.ecr.aws/docker/library/busybox:1.36";
+
+// The connections of a cluster live in the runtime in which they were made.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+/// It ends with the process: a bed's processes and files do not outlive that.
+static CLUSTER: Mutex<Option<Cluster>> = Mutex::const_new(None);
+
+/// Runs one test at a time on the cluster with both charts, and checks that it leaves nothing behind.
+/// After a test that failed the next one gets a new cluster.
+pub(crate) fn on_cluster(test: impl AsyncFnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"));
+    runtime.block_on(async {
+        let mut shared = CLUSTER.lock().await;
+        let mut cluster = match shared.take() {
+            Some(cluster) => cluster,
+            None => start().await?,
+        };
+        let outcome = match test(&mut cluster).await {
+            Ok(()) => cluster.check_nothing_is_left().await,
+            failed => failed,
+        };
+        outcome.with_context(|| cluster.last_words())?;
+        *shared = Some(cluster);
+        drop(shared);
+        Ok(())
+    })
+}
+
+async fn start() -> Result<Cluster> {
+    let cluster = Cluster::start(Settings::quick().world).await?;
+    let install = || {
+        cluster.install(Driver::Ebs, &json!({}))?;
+        cluster.install(Driver::Efs, &json!({}))?;
+        cluster.kubectl().apply_file(&example("gp3.yaml"))?;
+        cluster.kubectl().apply_file(&example("efs-sc.yaml"))
+    };
+    install().with_context(|| cluster.last_words())?;
+    Ok(cluster)
+}
+
+/// A file of `deploy/examples`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    project().join("deploy/examples").join(name)
+}
+
+/// A claim.
+pub(crate) fn claim(name: &str, class: &str, mode: &str, size: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+        "spec": {
+            "accessModes": [mode], "storageClassName": class,
+            "resources": {"requests": {"storage": size}},
+        },
+    })
+}
+
+/// A pod that has claims at `/CLAIM` and runs a shell script.
+pub(crate) fn pod(name: &str, claims: &[&str], script: &str) -> Value {
+    let volumes: Vec<Value> = claims
+        .iter()
+        .map(|claim| json!({"name": claim, "persistentVolumeClaim": {"claimName": claim}}))
+        .collect();
+    let mounts: Vec<Value> = claims
+        .iter()
+        .map(|claim| json!({"name": claim, "mountPath": format!("/{claim}")}))
+        .collect();
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "c", "image": BUSYBOX, "command": ["/bin/sh", "-c", script],
+                "volumeMounts": mounts,
+            }],
+            "volumes": volumes,
+        },
+    })
+}
+
+/// Goes on until the pod is deleted.
+pub(crate) const IDLE: &str = "trap 'exit 0' TERM; while :; do sleep 1; done";
