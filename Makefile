@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CSI_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/csi-driver
 export CSI_CACHE
 
-.PHONY: help demo test bench lint prepare charts image
+.PHONY: help demo test e2e cluster bench lint prepare charts image
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,9 +15,18 @@ demo: prepare ## Take one volume through its whole life, on a real NVMe disk in 
 	@echo "demo: building (the AWS SDK takes minutes the first time)"
 	@cargo build --workspace --bins
 	@cargo run --quiet --bin demo
+	@echo 'demo: the same through kubectl, helm and claims: make cluster'
 
 test: prepare ## Pass every test: units, simulator, kernel, guest, official csi-sanity
 	@sanity-tests/run-tests.sh
+
+e2e: prepare ## Pass the tests of the charts on a real Kubernetes with a node in the guest
+	@cargo build --workspace --bins
+	@cargo test --workspace --test kubernetes -- --nocapture
+
+cluster: prepare ## Keep a real Kubernetes with both charts until Ctrl-C, and say how to use it
+	@cargo build --workspace --bins
+	@cargo run --quiet --bin cluster
 
 # The plugins are built by themselves, so that nothing of the harness is compiled into them.
 bench: prepare ## Measure the release binaries beside the limit and PEER_EBS_DRIVER; BENCH=--quick is shorter

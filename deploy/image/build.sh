@@ -2,14 +2,14 @@
 # Builds the image without a registry: base images from Debian packages (kept in the cache), the
 # programs from this checkout, the image with buildah; prints its size, and puts archive and SBOM
 # into target/image. PROFILE=debug takes debug programs, for trying the image out; PROGRAMS=FOLDER
-# takes programs that are built already.
+# takes programs that are built already; OUT=FOLDER puts the image there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cache=${CSI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/csi-driver}
 profile=${PROFILE:-release}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 name=localhost/aws-csi-driver:$version
-out=target/image
+out=${OUT:-target/image}
 say() { echo "image: $*"; }
 
 missing=()

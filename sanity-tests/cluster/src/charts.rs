@@ -11,7 +11,9 @@ use crate::{Cluster, REGION, kubectl, role};
 
 const NAMESPACE: &str = "kube-system";
 /// Pods start slowly under emulation.
-const PATIENCE: &str = "5m";
+const PATIENCE: &str = "--timeout=5m";
+/// The taint goes once kubelet has registered the plugin.
+const REGISTERED: Duration = Duration::from_mins(3);
 
 /// One of the two drivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,19 @@ impl Driver {
     #[must_use]
     pub fn chart(self) -> String {
         format!("aws-{}-csi-driver", self.name())
+    }
+
+    /// What the chart runs.
+    #[must_use]
+    pub fn workloads(self) -> &'static [&'static str] {
+        match self {
+            Self::Ebs => &["daemonset/ebs-csi-node", "deployment/ebs-csi-controller"],
+            Self::Efs => &[
+                "daemonset/efs-csi-tunnel",
+                "daemonset/efs-csi-node",
+                "deployment/efs-csi-controller",
+            ],
+        }
     }
 
     /// What a user sets: the role, the region, and where AWS is.
@@ -85,12 +100,19 @@ impl Cluster {
         let chart = project().join("deploy/charts").join(driver.chart());
         let chart = chart.to_str().context("a path that is no text")?;
         let release = driver.chart();
-        let arguments = [
-            "upgrade", "--install", &release, chart, "--namespace", NAMESPACE, "--values", "-",
-            "--wait", "--timeout", PATIENCE,
-        ];
+        let arguments =
+            ["upgrade", "--install", &release, chart, "--namespace", NAMESPACE, "--values", "-"];
         self.helm(&arguments, &values.to_string()).map(drop)?;
-        // The tunnel's and the node's DaemonSets are in `--wait`; the taint goes a moment later.
+        self.await_rollout(driver)
+    }
+
+    /// Waits until all pods of a driver are ready and the node has no start-up taint of it. helm's
+    /// own `--wait` is content with as many pods as a rolling update must leave: none of one.
+    pub fn await_rollout(&self, driver: Driver) -> Result<()> {
+        for workload in driver.workloads() {
+            let status = ["-n", NAMESPACE, "rollout", "status", workload, PATIENCE];
+            self.kubectl().run(&status)?;
+        }
         let taint = format!("{}.csi.aws.com/agent-not-ready", driver.name());
         let untainted = || {
             let node = self.kubectl().get(&["node", crate::NODE])?;
@@ -100,7 +122,7 @@ impl Cluster {
         };
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current()
-                .block_on(self.kubectl().until_holds(Duration::from_mins(1), untainted))
+                .block_on(self.kubectl().until_holds(REGISTERED, untainted))
         })
     }
 

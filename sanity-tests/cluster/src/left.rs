@@ -49,10 +49,10 @@ impl Cluster {
             kubectl.run(&["get", "-A", "-o", "wide", "pods,pvc,pv,volumeattachments"]),
             kubectl.run(&["get", "-A", "events", "--sort-by=.lastTimestamp"]).map(|all| {
                 let lines: Vec<&str> = all.lines().collect();
-                lines.iter().skip(lines.len().saturating_sub(40)).fold(
-                    String::new(),
-                    |text, line| text + line + "\n",
-                )
+                lines
+                    .iter()
+                    .skip(lines.len().saturating_sub(40))
+                    .fold(String::new(), |text, line| text + line + "\n")
             }),
         ];
         words.extend(said.into_iter().map(|said| said.unwrap_or_else(|error| error.to_string())));

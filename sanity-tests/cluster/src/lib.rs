@@ -62,8 +62,7 @@ impl Cluster {
         let admin = control_plane::admin_kubeconfig(&folder);
         let kubectl =
             Kubectl { bed: &bed, program: &parts.tools.join("kubectl"), kubeconfig: &admin };
-        let control_plane =
-            ControlPlane::start(&bed, &parts.tools, &authority, &kubectl).await?;
+        let control_plane = ControlPlane::start(&bed, &parts.tools, &authority, &kubectl).await?;
         aws.trust(&kubectl.run(&["get", "--raw", "/openid/v1/jwks"])?).await?;
         let disk = node::make_disk(&bed, &parts.prepared, &parts.image)?;
         block_in_place(|| node::start(&bed, &disk, &authority, &aws.metadata, &aws.hosts))?;

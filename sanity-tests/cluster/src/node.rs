@@ -88,8 +88,20 @@ fn route_to_kubelet(bed: &Bed) -> Result<()> {
     let commands: [&[&str]; 2] = [
         &["address", "add", &local, "dev", "lo"],
         &[
-            "route", "replace", "local", ADDRESS, "dev", "lo", "table", "local", "proto", "kernel",
-            "scope", "host", "src", "127.0.0.1",
+            "route",
+            "replace",
+            "local",
+            ADDRESS,
+            "dev",
+            "lo",
+            "table",
+            "local",
+            "proto",
+            "kernel",
+            "scope",
+            "host",
+            "src",
+            "127.0.0.1",
         ],
     ];
     for arguments in commands {

@@ -29,11 +29,34 @@ impl Parts {
         let tools = std::fs::canonicalize(prepared.join("tools"))?;
         let helm = sanity_tests::chart::helm().context("no helm; run `make prepare`")?;
         let programs = binary("csi-controller")?;
-        let programs = programs.parent().context("no folder")?.display().to_string();
-        output(&project().join("deploy/image/build.sh"), &[("PROGRAMS", &programs)])?;
-        let image = project().join("target/image/aws-csi-driver.tar");
+        let programs = programs.parent().context("no folder")?;
+        let out = programs.join("image");
+        let image = out.join("aws-csi-driver.tar");
+        if !is_newer(&image, programs)? {
+            let folder = |folder: &Path| folder.display().to_string();
+            let environment = [("PROGRAMS", &*folder(programs)), ("OUT", &*folder(&out))];
+            output(&project().join("deploy/image/build.sh"), &environment)?;
+        }
         Ok(Self { prepared, tools, helm, image })
     }
+}
+
+/// Whether the image was made after all that it is made of.
+fn is_newer(image: &Path, programs: &Path) -> Result<bool> {
+    let Ok(made) = image.metadata().and_then(|image| image.modified()) else { return Ok(false) };
+    let project = project();
+    let mut of: Vec<PathBuf> =
+        ["csi-controller", "csi-node", "efs-tunnel"].map(|name| programs.join(name)).into();
+    of.extend(
+        ["Dockerfile", "deploy/image/build.sh", "deploy/image/collect.sh"]
+            .map(|name| project.join(name)),
+    );
+    for file in of {
+        if file.metadata()?.modified()? > made {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Runs a script to its end: the last line that it printed.
