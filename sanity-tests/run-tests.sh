@@ -7,24 +7,13 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 started=$SECONDS
 
-# The tools of the cluster take a quarter of an hour of Go, which the first tests need not wait for.
-nice sanity-tests/cluster/tools/build.sh >/dev/null &
-tools=$!
 echo "test: building (the AWS SDK takes minutes the first time)"
 cargo build --workspace --bins --tests || { echo "0 passed, 1 failed"; exit 1; }
 echo "test: built after $((SECONDS - started)) s"
 
-# run CARGO-TEST-ARGUMENTS: its status, its output in the log and, without the lines of success, here.
-run() {
-  cargo test --workspace --no-fail-fast "$@" 2>&1 | tee -a "$log" |
-    grep -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
-  return "${PIPESTATUS[0]}"
-}
-status=0
-run --exclude csi-cluster -- --nocapture "$@" || status=$?
-echo "test: waiting for the tools of the cluster after $((SECONDS - started)) s"
-wait "$tools" || { echo "test: the tools of the cluster were not built"; status=1; }
-run --test kubernetes -- --nocapture "$@" || status=$?
+# The cluster has a run of its own: make e2e.
+cargo test --workspace --exclude csi-cluster --no-fail-fast -- --nocapture "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
+status=${PIPESTATUS[0]}
 
 skipped=$(grep -c 'SKIPPED:' "$log")
 sum() { awk -v word="$1" '/^test result:/ {for (i = 2; i <= NF; i++) if ($i ~ "^" word) n += $(i - 1)} END {print n + 0}' "$log"; }

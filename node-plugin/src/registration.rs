@@ -2,6 +2,8 @@
 //! each one who it is, and says whether it took the plugin in. Protocol: kubelet's plugin watcher,
 //! "pluginregistration/v1".
 
+mod authority;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -16,6 +18,7 @@ use csi_proto::registration::{
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
 use tokio::time::sleep;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -107,9 +110,11 @@ async fn offer_once(plugin: &Plugin, shutdown: &CancellationToken) -> io::Result
     let answers = Answers { plugin: plugin.clone(), refused: Arc::default() };
     let refused = Arc::clone(&answers.refused);
     let stop = CancellationToken::new();
+    let incoming =
+        UnixListenerStream::new(listener).map(|client| client.map(authority::FromKubelet::new));
     let server = tonic::transport::Server::builder()
         .add_service(RegistrationServer::new(answers))
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled());
+        .serve_with_incoming_shutdown(incoming, stop.cancelled());
     let watch = async {
         let end = tokio::select! {
             () = vanished(&plugin.socket, inode) => End::Vanished,
@@ -155,6 +160,7 @@ mod tests {
     use super::*;
     use csi_proto::registration::registration_client::RegistrationClient;
     use csi_serve::{Endpoint, health};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn client(socket: &Path) -> RegistrationClient<tonic::transport::Channel> {
         let endpoint = Endpoint::Unix(socket.to_owned());
@@ -193,5 +199,56 @@ mod tests {
         shutdown.cancel();
         offer.await.unwrap();
         assert!(!socket.exists());
+    }
+
+    /// What kubelet's gRPC sends of a call without a message: preface, settings, the path of the
+    /// socket as `:authority`.
+    fn call_of_kubelet() -> Vec<u8> {
+        let mut block = vec![0x83, 0x86]; // POST, http
+        let texts: [(&[u8], &str); 4] = [
+            (&[0x41], "%2Fvar%2Flib%2Fkubelet%2Fplugins_registry%2Febs.csi.aws.com-reg.sock"),
+            (&[0x44], "/pluginregistration.Registration/GetInfo"),
+            (&[0x5f], "application/grpc"),
+            (b"\x40\x02te", "trailers"),
+        ];
+        for (name, value) in texts {
+            block.extend(name);
+            block.push(u8::try_from(value.len()).unwrap());
+            block.extend(value.as_bytes());
+        }
+        let mut call = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        call.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        call.extend([0, 0, u8::try_from(block.len()).unwrap(), 1, 4, 0, 0, 0, 1]);
+        call.extend(block);
+        call.extend([0, 0, 5, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+        call
+    }
+
+    #[tokio::test]
+    async fn kubelet_is_answered_although_it_names_the_sockets_path_as_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("reg.sock");
+        let endpoint = "/csi.sock".to_owned();
+        let plugin = Plugin { name: "ebs.csi.aws.com", endpoint, socket: socket.clone() };
+        let shutdown = CancellationToken::new();
+        let offer = tokio::spawn(offer(plugin, shutdown.clone()));
+        client(&socket).await;
+
+        let mut kubelet = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        // In two parts, as a stream may bring it.
+        let call = call_of_kubelet();
+        let (first, second) = call.split_at(60);
+        kubelet.write_all(first).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        kubelet.write_all(second).await.unwrap();
+        let mut answer = Vec::new();
+        let named = async {
+            while !answer.windows(15).any(|part| part == b"ebs.csi.aws.com") {
+                assert_ne!(kubelet.read_buf(&mut answer).await.unwrap(), 0, "{answer:?}");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), named).await.expect("an answer");
+        shutdown.cancel();
+        offer.await.unwrap();
     }
 }

@@ -54,12 +54,12 @@ impl Aws {
         let seed_file = run_dir.join("seed.json");
         std::fs::write(&seed_file, json!(seed).to_string())?;
 
-        let announced = run_dir.join("aws-sim.json");
+        let address_file = run_dir.join("aws-sim.json");
         let mut program = HostProgram::new("aws-sim", run_dir);
         program.arguments = vec![
             format!("--seed={}", seed_file.display()),
             format!("--imds={NODE_ID}=0"),
-            format!("--address-file={}", announced.display()),
+            format!("--address-file={}", address_file.display()),
             format!("--admin-socket={}", run_dir.join("admin.sock").display()),
             format!("--guest={NODE_ID}={}", run_dir.display()),
             format!("--disks={}", run_dir.join("disks").display()),
@@ -69,7 +69,7 @@ impl Aws {
         program.start(bed)?;
         let started = Instant::now();
         let line = loop {
-            match std::fs::read(&announced) {
+            match std::fs::read(&address_file) {
                 Ok(line) => break line,
                 Err(error) if started.elapsed() > Duration::from_secs(30) => {
                     return Err(error).with_context(|| program.log_tail());
@@ -79,11 +79,11 @@ impl Aws {
         };
         let announcement: Announcement = serde_json::from_slice(&line)?;
         let imds = announcement.imds.get(NODE_ID).context("aws-sim serves no metadata")?;
-        let seen = |url: &str| url.replace("127.0.0.1", HOST_ADDRESS);
+        let reached = |url: &str| url.replace("127.0.0.1", HOST_ADDRESS);
         Ok(Self {
             admin: AdminClient::at_socket(&run_dir.join("admin.sock")),
-            endpoint: seen(&announcement.endpoint),
-            metadata: seen(imds).trim_start_matches("http://").to_owned(),
+            endpoint: reached(&announcement.endpoint),
+            metadata: reached(imds).trim_start_matches("http://").to_owned(),
             hosts: format!("{target} {USUAL_FILE_SYSTEM}.efs.{REGION}.amazonaws.com"),
             _program: program,
         })

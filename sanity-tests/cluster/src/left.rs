@@ -61,7 +61,7 @@ impl Cluster {
             let arguments =
                 ["-n", "kube-system", "logs", "-l", &selector, "--all-containers", "--tail=12"];
             let log = kubectl.run(&arguments).unwrap_or_else(|error| error.to_string());
-            words += &format!("--- {app}\n{log}");
+            words.extend(["--- ", app, "\n", &log]);
         }
         words
     }
