@@ -24,8 +24,8 @@ use tokio::task::block_in_place;
 use crate::calls::{self, Controller, Node};
 pub use deleting::Deleting;
 pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM, OTHERS, file_system};
-use program::{tail, until};
 pub use program::{HostProgram, binary, cache};
+use program::{tail, until};
 pub use shared::{on_shared_efs, on_shared_stand};
 
 /// The guest's instance id.

@@ -226,6 +226,7 @@ impl<C: Ebs> Modifier<C> {
                 }
                 _ => {
                     let (volume, latest) = (self.id.clone(), before.map(Box::new));
+                    let error = Box::new(error);
                     return Err(ModifyError::Refused { volume, latest, error });
                 }
             }

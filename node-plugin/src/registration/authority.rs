@@ -1,6 +1,6 @@
 //! Lets kubelet be understood. Its plugin watcher dials a socket by its path, and gRPC for Go then
 //! sends that path, percent-encoded, as `:authority`: `%2Fvar%2Flib%2Fkubelet%2F…`. RFC 3986 allows
-//! that, the HTTP/2 server here takes it for malformed and resets the stream (PROTOCOL_ERROR). So
+//! that, the HTTP/2 server here takes it for malformed and resets the stream (`PROTOCOL_ERROR`). So
 //! each request's authority is replaced before the server sees it; nothing here looks at it.
 //!
 //! Formats: RFC 9113, sections 3.4, 4.1 and 6.2 (frames), RFC 7541, sections 5 and 6 (HPACK).

@@ -161,7 +161,8 @@ impl Bed {
         if root == Root::Fresh {
             machine::make_overlay(&self.image, self.run_dir())?;
         }
-        let (running, boots) = Machine::boot(&self.namespace, &self.image, self.run_dir(), self.memory_mib)?;
+        let (running, boots) =
+            Machine::boot(&self.namespace, &self.image, self.run_dir(), self.memory_mib)?;
         self.boots.fetch_add(boots, Ordering::Relaxed);
         *machine = Some(running);
         drop(machine);

@@ -109,7 +109,7 @@ impl Efs {
     /// Starts the tunnel in the guest and waits until it is healthy.
     pub async fn start_tunnel(&self, stand: &Stand) -> Result<()> {
         block_in_place(|| stand.guest().start(TUNNEL, &tunnel_command(stand)))?;
-        until(FIRST_START, || self.tunnel_worker(stand).ok())
+        until(FIRST_START, || tunnel_worker(stand).ok())
             .await
             .with_context(|| self.tunnel_log(stand))?;
         Ok(())
@@ -118,10 +118,10 @@ impl Efs {
     /// Starts another tunnel beside the one that runs, waits until it has taken over, and ends the
     /// first.
     pub async fn upgrade_tunnel(&self, stand: &Stand) -> Result<()> {
-        let earlier = self.tunnel_worker(stand)?;
+        let earlier = tunnel_worker(stand)?;
         let pid = block_in_place(|| stand.guest().run("cat /run/bed/efs-tunnel.pid"))?;
         block_in_place(|| stand.guest().start(TUNNEL, &tunnel_command(stand)))?;
-        let successor = || self.tunnel_worker(stand).ok().filter(|worker| *worker != earlier);
+        let successor = || tunnel_worker(stand).ok().filter(|worker| *worker != earlier);
         until(PATIENCE, successor).await.with_context(|| self.tunnel_log(stand))?;
         let end = format!(
             "kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.05; done",
@@ -129,14 +129,6 @@ impl Efs {
         );
         block_in_place(|| stand.guest().run(&end))?;
         Ok(())
-    }
-
-    /// The process id of the worker that serves; an error unless it is healthy.
-    fn tunnel_worker(&self, stand: &Stand) -> Result<u64> {
-        let health = format!("{TUNNEL_PROGRAM} health --control-socket={TUNNEL_SOCKET}");
-        let health = block_in_place(|| stand.guest().run(&health))?;
-        let health: serde_json::Value = serde_json::from_str(&health)?;
-        health.get("pid").and_then(serde_json::Value::as_u64).context("no pid")
     }
 
     /// What every port of the tunnel does.
@@ -220,6 +212,14 @@ impl Efs {
             tail(&self.tunnel_log(stand), 30),
         )
     }
+}
+
+/// The process id of the worker that serves; an error unless it is healthy.
+fn tunnel_worker(stand: &Stand) -> Result<u64> {
+    let health = format!("{TUNNEL_PROGRAM} health --control-socket={TUNNEL_SOCKET}");
+    let health = block_in_place(|| stand.guest().run(&health))?;
+    let health: serde_json::Value = serde_json::from_str(&health)?;
+    health.get("pid").and_then(serde_json::Value::as_u64).context("no pid")
 }
 
 fn tunnel_command(stand: &Stand) -> String {

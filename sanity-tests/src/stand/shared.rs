@@ -50,13 +50,12 @@ async fn run_efs(
     shared: &mut Option<(Stand, Efs)>,
     test: impl AsyncFnOnce(&Stand, &Efs) -> Result<()>,
 ) -> Result<()> {
-    let (stand, efs) = match shared.take() {
-        Some(both) => both,
-        None => {
-            let stand = Stand::start(Settings { efs: true, ..Settings::quick() }).await?;
-            let efs = Efs::start(&stand).await?;
-            (stand, efs)
-        }
+    let (stand, efs) = if let Some(both) = shared.take() {
+        both
+    } else {
+        let stand = Stand::start(Settings { efs: true, ..Settings::quick() }).await?;
+        let efs = Efs::start(&stand).await?;
+        (stand, efs)
     };
     let outcome = match test(&stand, &efs).await {
         Ok(()) => efs.check_nothing_is_left(&stand).await,

@@ -54,7 +54,7 @@ pub(crate) enum ModifyError {
         latest: Option<Box<Modification>>,
         /// EC2's answer, or its absence.
         #[source]
-        error: ApiError,
+        error: Box<ApiError>,
     },
     /// EC2 began the modification and gave up.
     #[error("the modification of volume {volume} failed: {reason}")]
@@ -160,9 +160,8 @@ impl GrpcCode for ModifyError {
             }
             // INVALID_ARGUMENT means to the resizer that nothing was changed.
             Self::Tags { error, .. } if error.kind == ErrorKind::InvalidParameter => Code::Internal,
-            Self::Look { error, .. } | Self::Refused { error, .. } | Self::Tags { error, .. } => {
-                error.kind.grpc_code()
-            }
+            Self::Refused { error, .. } => error.kind.grpc_code(),
+            Self::Look { error, .. } | Self::Tags { error, .. } => error.kind.grpc_code(),
         }
     }
 }

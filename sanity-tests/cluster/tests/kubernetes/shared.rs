@@ -22,8 +22,7 @@ static CLUSTER: Mutex<Option<Cluster>> = Mutex::const_new(None);
 /// Runs one test at a time on the cluster with both charts, and checks that it leaves nothing behind.
 /// After a test that failed the next one gets a new cluster.
 pub(crate) fn on_cluster(test: impl AsyncFnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"));
-    runtime.block_on(async {
+    runtime().block_on(async {
         let mut shared = CLUSTER.lock().await;
         let mut cluster = match shared.take() {
             Some(cluster) => cluster,
@@ -37,6 +36,13 @@ pub(crate) fn on_cluster(test: impl AsyncFnOnce(&mut Cluster) -> Result<()>) -> 
         *shared = Some(cluster);
         drop(shared);
         Ok(())
+    })
+}
+
+fn runtime() -> &'static Runtime {
+    RUNTIME.get_or_init(|| match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => unreachable!("a test program can start threads: {error}"),
     })
 }
 
