@@ -248,6 +248,8 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), named).await.expect("an answer");
+        // It does not answer what the server sends at its end.
+        drop(kubelet);
         shutdown.cancel();
         offer.await.unwrap();
     }
