@@ -64,10 +64,18 @@
     periodSeconds: 5
     failureThreshold: 3
     {{- end }}
-  {{- with $node.startupProbe }}
+  {{- /* On a busy node it takes a while until the plugin listens; liveness counts from then on. */}}
   startupProbe:
+    {{- with $node.startupProbe }}
     {{- toYaml . | nindent 4 }}
-  {{- end }}
+    {{- else }}
+    httpGet:
+      path: /healthz
+      port: healthz
+    timeoutSeconds: 3
+    periodSeconds: 2
+    failureThreshold: 60
+    {{- end }}
   volumeMounts:
     - name: kubelet-dir
       mountPath: {{ $node.kubeletPath }}
