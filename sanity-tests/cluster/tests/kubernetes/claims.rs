@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use csi_cluster::Cluster;
+use csi_cluster::{Cluster, Driver};
 use serde_json::Value;
 
 use crate::shared::{IDLE, claim, on_cluster, pod};
@@ -12,7 +12,7 @@ const READY: Duration = Duration::from_mins(3);
 
 #[test]
 fn a_claim_of_gp3_is_bound_written_to_and_taken_back() -> Result<()> {
-    on_cluster(async |cluster| {
+    on_cluster(Driver::Ebs, "gp3.yaml", async |cluster| {
         let kubectl = cluster.kubectl();
         kubectl.apply(&claim("data", "gp3", "ReadWriteOnce", "10Gi").to_string())?;
         kubectl.apply(&pod("writer", &["data"], IDLE).to_string())?;
@@ -38,7 +38,7 @@ fn a_claim_of_gp3_is_bound_written_to_and_taken_back() -> Result<()> {
 
 #[test]
 fn a_claim_of_efs_sc_is_bound_written_to_and_taken_back() -> Result<()> {
-    on_cluster(async |cluster| {
+    on_cluster(Driver::Efs, "efs-sc.yaml", async |cluster| {
         let kubectl = cluster.kubectl();
         kubectl.apply(&claim("files", "efs-sc", "ReadWriteMany", "5Gi").to_string())?;
         kubectl.apply(&pod("writer", &["files"], IDLE).to_string())?;
