@@ -12,7 +12,7 @@ cargo build --workspace --bins --tests || { echo "0 passed, 1 failed"; exit 1; }
 echo "test: built after $((SECONDS - started)) s"
 
 # The cluster has a run of its own: make e2e.
-cargo test --workspace --exclude csi-cluster --no-fail-fast -- --nocapture "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
+cargo test --workspace --exclude csi-cluster --no-fail-fast -- --nocapture "$@" 2>&1 | tee "$log" | grep --line-buffered -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
 status=${PIPESTATUS[0]}
 
 skipped=$(grep -c 'SKIPPED:' "$log")
