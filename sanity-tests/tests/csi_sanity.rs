@@ -21,12 +21,14 @@ const SKIPPED: [(&str, &str); 9] = [
     ("pagination should detect volumes added between pages", "pending in the suite itself"),
 ];
 
-/// Actions that the suite leads to in no test: it changes no tags and sets no fast restore or lock,
-/// the parameters need no dry run, and the driver asks neither STS nor for instance types.
-const NOT_LED_TO: [Action; 5] = [
+/// Actions that the suite leads to in no test: it changes no tags, waits for no volume to be filled
+/// and sets no fast restore or lock, the parameters need no dry run, and the driver asks neither STS
+/// nor for instance types.
+const NOT_LED_TO: [Action; 6] = [
     Action::CreateTags,
     Action::DeleteTags,
     Action::DescribeInstanceTypes,
+    Action::DescribeVolumeStatus,
     Action::EnableFastSnapshotRestores,
     Action::LockSnapshot,
 ];
