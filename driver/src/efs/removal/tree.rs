@@ -18,6 +18,7 @@ use rustix::fs::{
     unlinkat,
 };
 use rustix::io::Errno;
+use rustix::path::Arg;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -112,13 +113,22 @@ struct Place {
     path: String,
 }
 
+/// The name of a directory, and the path of its parent beneath the file system's root.
+fn split(removal: &Removal) -> Result<(&str, String), TreeError> {
+    let Some((name, above)) = removal.components.split_last() else {
+        return Err(Kept::NoDirectory { path: path_of(removal) }.into());
+    };
+    Ok((name, if above.is_empty() { ".".to_owned() } else { above.join("/") }))
+}
+
+fn path_of(removal: &Removal) -> String {
+    format!("/{}", removal.components.join("/"))
+}
+
 /// Finds the parent of a directory, and the directory. `None` if it is not there.
 fn find(root: BorrowedFd<'_>, removal: &Removal) -> Result<Option<(Place, Stat)>, TreeError> {
-    let path = format!("/{}", removal.components.join("/"));
-    let Some((name, above)) = removal.components.split_last() else {
-        return Err(Kept::NoDirectory { path }.into());
-    };
-    let above = if above.is_empty() { ".".to_owned() } else { above.join("/") };
+    let path = path_of(removal);
+    let (name, above) = split(removal)?;
     let stays = |errno| match errno {
         Errno::LOOP => Some(Kept::Link { path: path.clone() }),
         Errno::NOTDIR => Some(Kept::NotADirectory { path: path.clone() }),
@@ -137,10 +147,10 @@ fn find(root: BorrowedFd<'_>, removal: &Removal) -> Result<Option<(Place, Stat)>
         return Ok(None);
     };
     let stat = fstat(&found).map_err(failed("look at", path.clone()))?;
-    Ok(Some((Place { folder, name: name.clone(), path }, stat)))
+    Ok(Some((Place { folder, name: name.to_owned(), path }, stat)))
 }
 
-fn open_folder(at: impl AsFd, name: &str, more: OFlags) -> Result<OwnedFd, Errno> {
+fn open_folder(at: impl AsFd, name: impl Arg, more: OFlags) -> Result<OwnedFd, Errno> {
     openat2(at, name, FOLDER | more, Mode::empty(), BENEATH)
 }
 
@@ -209,13 +219,10 @@ pub(crate) fn dig_up(
 ) -> Result<bool, TreeError> {
     let gone = || failed("find", trash_path(entry))(Errno::NOENT);
     let trash = trash(root, false)?.ok_or_else(gone)?;
-    let path = format!("/{}", removal.components.join("/"));
-    let (name, above) =
-        removal.components.split_last().ok_or_else(|| Kept::NoDirectory { path: path.clone() })?;
-    let above = if above.is_empty() { ".".to_owned() } else { above.join("/") };
-    let back = open_folder(root, &above, OFlags::PATH)
+    let (name, above) = split(removal)?;
+    let back = open_folder(root, above.as_str(), OFlags::PATH)
         // A directory that is not empty is never replaced (rename(2)).
-        .and_then(|folder| renameat(&trash, entry, &folder, name.as_str()));
+        .and_then(|folder| renameat(&trash, entry, &folder, name));
     if back.is_ok() {
         return Ok(true);
     }
@@ -333,8 +340,7 @@ impl Purge<'_> {
             }
             return Ok(());
         }
-        let opened = openat2(folder, name, FOLDER | OFlags::RDONLY, Mode::empty(), BENEATH);
-        let inside = match opened {
+        let inside = match open_folder(folder, name, OFlags::RDONLY) {
             Ok(inside) => inside,
             Err(errno) => {
                 self.note("open", name, errno);
