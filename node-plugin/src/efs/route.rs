@@ -85,8 +85,7 @@ impl Route {
         let access_point = access_point(handle, helper)?;
         let encrypted = encrypted(context, helper, access_point.is_some())?;
         let region: Region = helper.region.as_deref().unwrap_or(&here.region).parse()?;
-        let suffix = here.suffix.as_deref().unwrap_or_else(|| region.dns_suffix());
-        let name = format!("{}.efs.{region}.{suffix}", handle.file_system());
+        let name = region.name_of(handle.file_system().as_str(), here.suffix.as_deref());
         let (target, failover) = targets(&name, context, helper, here)?;
         let tls = if encrypted {
             Some(Tls {

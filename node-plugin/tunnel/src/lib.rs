@@ -15,6 +15,7 @@ mod kernel;
 pub mod key;
 mod memory;
 mod passport;
+mod private_file;
 mod relay;
 mod state;
 pub mod supervisor;

@@ -1,14 +1,14 @@
 //! What survives a crash: which port belongs to which identity. The kernel's mounts name the port,
 //! so after a crash each identity must have the same one again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Identity, Target};
+use crate::private_file;
 
 const FILE: &str = "efs-tunnel.json";
 const VERSION: u32 = 1;
@@ -104,10 +104,7 @@ impl StateFile {
     fn replace(&self, text: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let new = self.folder.join(format!(".{FILE}.new"));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(text)?;
-        file.sync_all()?;
+        private_file::write(&new, text)?.sync_all()?;
         fs::rename(&new, self.path())?;
         File::open(&self.folder)?.sync_all()
     }

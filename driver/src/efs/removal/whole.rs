@@ -201,8 +201,7 @@ impl ThroughTunnel {
 
     fn identity(&self, way: &Way) -> Result<(Identity, Vec<Target>), WholeError> {
         let Where { region, suffix, ca_file } = &self.place;
-        let suffix = suffix.as_deref().unwrap_or_else(|| region.dns_suffix());
-        let name = format!("{}.efs.{region}.{suffix}", way.file_system);
+        let name = region.name_of(way.file_system.as_str(), suffix.as_deref());
         let addresses = way.addresses.iter().map(|address| address.to_string().parse());
         let mut targets = addresses.collect::<Result<Vec<Target>, _>>()?;
         if way.by_name {

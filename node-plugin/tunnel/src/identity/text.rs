@@ -106,9 +106,14 @@ text!(
 );
 
 impl Region {
-    /// The suffix of DNS names in the region. Source: `efs-utils.conf` of amazon-efs-utils 3.2.
+    /// The DNS name of a file system in the region, with `suffix` instead of the region's own.
     #[must_use]
-    pub fn dns_suffix(&self) -> &'static str {
+    pub fn name_of(&self, file_system: &str, suffix: Option<&str>) -> String {
+        format!("{file_system}.efs.{self}.{}", suffix.unwrap_or_else(|| self.dns_suffix()))
+    }
+
+    /// The suffix of DNS names. Source: `efs-utils.conf` of amazon-efs-utils 3.2.
+    fn dns_suffix(&self) -> &'static str {
         match self.as_str() {
             region if region.starts_with("cn-") => "amazonaws.com.cn",
             region if region.starts_with("us-isob-") => "sc2s.sgov.gov",

@@ -5,9 +5,9 @@
 //! The files hold what is shown to mount targets, the token of a session with it, so root alone reads
 //! them. They are written beside the work: one that is lost is made again.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
+use crate::private_file;
 
 const SUFFIX: &str = ".json";
 
@@ -84,9 +85,7 @@ impl Folder {
     pub(super) fn save(&self, port: u16, kept: &Kept) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let new = self.0.join(format!("{port}.new"));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(&new)?.write_all(&serde_json::to_vec(kept)?)?;
+        private_file::write(&new, &serde_json::to_vec(kept)?)?;
         fs::rename(&new, self.path(port))
     }
 

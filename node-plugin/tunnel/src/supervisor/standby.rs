@@ -65,14 +65,12 @@ impl Standby {
 
     /// It said something before it was given anything to do, so it is at its end.
     pub(super) fn lost(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            worker.bury();
-            tracing::warn!("the worker that stood by has ended; its own log says why");
-        }
+        self.end();
+        tracing::warn!("the worker that stood by has ended; its own log says why");
         self.due = Some(Instant::now() + AGAIN);
     }
 
-    /// Ends the one that waits, and starts none any more.
+    /// Ends the one that waits.
     pub(super) fn end(&mut self) {
         if let Some(worker) = self.worker.take() {
             worker.bury();

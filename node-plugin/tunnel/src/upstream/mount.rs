@@ -1,9 +1,8 @@
 //! From what is served to efs-utils' files.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -11,6 +10,7 @@ use jiff::tz::Offset;
 
 use super::{KEY, PROXY, ROOTS, SETTINGS, State, TlsState, UpstreamError};
 use crate::identity::{Authority, CredentialsMethod, Identity, Tls};
+use crate::private_file;
 
 /// One mount, as efs-utils keeps it.
 #[derive(Debug, Clone)]
@@ -168,14 +168,7 @@ fn method(method: &CredentialsMethod) -> String {
 fn write(path: &Path, text: &[u8]) -> Result<(), UpstreamError> {
     let new =
         path.with_file_name(format!(".{}", path.file_name().unwrap_or_default().to_string_lossy()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)
-        .and_then(|mut file| file.write_all(text))
-        .and_then(|()| fs::rename(&new, path));
+    let written = private_file::write(&new, text).and_then(|_file| fs::rename(&new, path));
     written.map_err(|source| UpstreamError::File {
         path: path.to_owned(),
         doing: "writing it",
