@@ -200,6 +200,21 @@ impl BareVolume {
         Ok(())
     }
 
+    /// What `NodeGetVolumeStats` says of it in its pod.
+    pub async fn measure(&self) -> Result<Vec<csi::VolumeUsage>, Status> {
+        self.node.measure(self.id(), &self.place.target).await
+    }
+
+    /// Whether its pod has the file with this checksum and can write another, and what it leaves is
+    /// sound and was formatted once.
+    pub async fn goes_on(&self, log: &MkfsLog, name: &str, sum: &str) -> Result<()> {
+        self.check_file(name, sum)?;
+        self.write_file("after")?;
+        self.leave().await?;
+        ensure!(self.runs(log)? == 1, "{} was formatted again", self.id());
+        self.check_file_system()
+    }
+
     /// The size of its mounted file system in bytes, by `df`.
     pub fn size(&self) -> Result<u64> {
         let target = self.place.target.display();
@@ -210,19 +225,12 @@ impl BareVolume {
     pub fn check_file_system(&self) -> Result<()> {
         self.run("sync")?;
         let xfs = self.read_at(0, 4)? == *b"XFSB";
-        let (tool, flags) =
-            if xfs { ("xfs_repair", ["-n", "-f"]) } else { ("e2fsck", ["-f", "-n"]) };
-        let said = self.host_tool(tool, &flags)?;
-        ensure!(said.0, "{tool} finds errors on {}: {}", self.id(), said.1);
-        Ok(())
+        check_file_system(&self.file, if xfs { "xfs" } else { "ext4" })
     }
 
     /// Runs a tool of this host on its bytes: whether it succeeded, and what it printed.
     pub fn host_tool(&self, tool: &str, flags: &[&str]) -> Result<(bool, String)> {
-        let output = csi_bed::command(tool).args(flags).arg(&self.file).output();
-        let output = output.with_context(|| format!("cannot run {tool}"))?;
-        let said = [output.stdout, output.stderr].concat();
-        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+        host_tool(&self.file, tool, flags)
     }
 
     /// Lets its device node lead to the disk with the name `to`, as a stale node would, or to its
@@ -251,6 +259,22 @@ impl BareVolume {
         self.run(&format!("rm -rf {folder} {}", self.place.target.display()))?;
         Ok(std::fs::remove_file(&self.file)?)
     }
+}
+
+/// What an independent tool of this host says of the file system in a file.
+pub fn check_file_system(file: &Path, fs: &str) -> Result<()> {
+    let (tool, flags) =
+        if fs == "xfs" { ("xfs_repair", ["-n", "-f"]) } else { ("e2fsck", ["-f", "-n"]) };
+    let (sound, said) = host_tool(file, tool, &flags)?;
+    ensure!(sound, "{tool} finds errors on {}: {said}", file.display());
+    Ok(())
+}
+
+fn host_tool(file: &Path, tool: &str, flags: &[&str]) -> Result<(bool, String)> {
+    let output = csi_bed::command(tool).args(flags).arg(file).output();
+    let output = output.with_context(|| format!("cannot run {tool}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// Calls `look` until it is true; after `within`, an error that says what was waited for.

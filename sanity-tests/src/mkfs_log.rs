@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use csi_bed::Guest;
+use tokio::task::block_in_place;
+
+use crate::stand::{Settings, Stand, on_shared_stand};
 
 const LOG: &str = "/run/mkfs.log";
 /// While this exists, each run waits before it begins.
@@ -22,6 +25,17 @@ pub struct Run {
     pub serial: String,
     /// Whether it was killed before its end.
     pub killed: bool,
+}
+
+/// Runs a test on the program's stand as [`on_shared_stand`] does, with the log of its guest.
+pub fn on_logged_stand(
+    settings: fn() -> Settings,
+    test: impl AsyncFnOnce(&mut Stand, &MkfsLog) -> Result<()>,
+) -> Result<()> {
+    on_shared_stand(settings, async |stand| {
+        let log = block_in_place(|| MkfsLog::install(stand.guest(), Duration::ZERO))?;
+        test(stand, &log).await
+    })
 }
 
 impl MkfsLog {

@@ -1,14 +1,11 @@
 //! File systems are made for the oldest kernel of the cluster, as their superblocks show, and one
 //! that this node's kernel cannot mount is refused by the feature's name.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use sanity_tests::bare::{BareVolume, GIB};
 use sanity_tests::calls::mount;
-use sanity_tests::mkfs_log::MkfsLog;
-use sanity_tests::stand::{Settings, Stand, on_shared_stand};
-use tokio::task::block_in_place;
+use sanity_tests::mkfs_log::on_logged_stand;
+use sanity_tests::stand::{Settings, on_shared_stand};
 use tonic::Code;
 
 /// The oldest kernel that the controller relays, and which features must be made and must not.
@@ -50,10 +47,6 @@ const XFS: [Made; 5] = [
 const EXT_NEW: [&str; 2] = ["orphan_file", "metadata_csum_seed"];
 const XFS_NEW: [&str; 4] = ["REFLINK", "BIGTIME", "INOBTCNT", "NREXT64"];
 
-fn on_stand(test: impl AsyncFnOnce(&mut Stand) -> Result<()>) -> Result<()> {
-    on_shared_stand(Settings::quick, test)
-}
-
 /// The features in the superblock, as an independent tool names them.
 fn features(volume: &BareVolume, fs: &str) -> Result<Vec<String>> {
     volume.run("sync")?;
@@ -70,7 +63,7 @@ fn features(volume: &BareVolume, fs: &str) -> Result<Vec<String>> {
 #[test]
 fn a_file_system_has_the_features_that_the_oldest_kernel_of_the_cluster_knows_and_no_newer()
 -> Result<()> {
-    on_stand(async |stand| {
+    on_shared_stand(Settings::quick, async |stand| {
         for (fs, cases) in [("ext4", &EXT4[..]), ("xfs", &XFS[..])] {
             for case in cases {
                 let mut volume = BareVolume::new(stand, &mount(fs), GIB)?;
@@ -101,8 +94,7 @@ fn a_file_system_has_the_features_that_the_oldest_kernel_of_the_cluster_knows_an
 
 #[test]
 fn a_file_system_that_this_kernel_cannot_mount_is_refused_by_the_features_name() -> Result<()> {
-    on_stand(async |stand| {
-        let log = block_in_place(|| MkfsLog::install(stand.guest(), Duration::ZERO))?;
+    on_logged_stand(Settings::quick, async |stand, log| {
         let volume = BareVolume::new(stand, &mount("xfs"), GIB)?;
         let (made, said) = volume.host_tool("mkfs.xfs", &["-q"])?;
         ensure!(made, "{said}");
@@ -111,11 +103,11 @@ fn a_file_system_that_this_kernel_cannot_mount_is_refused_by_the_features_name()
         volume.write_at(219, &[bits.first().copied().unwrap_or_default() | 0xc0])?;
         let device = volume.plug()?;
         let words = [&*device, "xfs", "exchange (Linux 6.10)", "parent (Linux 6.10)", "6.1."];
-        volume.is_refused(&log, Code::FailedPrecondition, &words).await?;
+        volume.is_refused(log, Code::FailedPrecondition, &words).await?;
         volume.write_at(219, &bits)?;
         volume.use_it().await?;
         volume.leave().await?;
-        ensure!(volume.runs(&log)? == 0, "it was formatted");
+        ensure!(volume.runs(log)? == 0, "it was formatted");
         volume.end()
     })
 }

@@ -65,6 +65,20 @@ impl Placement {
             ..Default::default()
         }
     }
+
+    /// The request that publishes it, writable.
+    #[must_use]
+    pub fn publish_request(&self) -> csi::NodePublishVolumeRequest {
+        csi::NodePublishVolumeRequest {
+            volume_id: self.volume.clone(),
+            publish_context: self.publish_context.clone().into_iter().collect(),
+            staging_target_path: self.staging.display().to_string(),
+            target_path: self.target.display().to_string(),
+            volume_capability: Some(self.capability.clone()),
+            volume_context: self.context.clone().into_iter().collect(),
+            ..Default::default()
+        }
+    }
 }
 
 /// Calls to the node plugin.
@@ -76,6 +90,20 @@ impl Node {
     #[must_use]
     pub fn raw(&self) -> NodeClient<Channel> {
         NodeClient::new(self.0.clone())
+    }
+
+    /// Asks once what `NodeGetVolumeStats` says of a volume at a path.
+    pub async fn measure(
+        &self,
+        volume: &str,
+        path: &Path,
+    ) -> Result<Vec<csi::VolumeUsage>, Status> {
+        let request = csi::NodeGetVolumeStatsRequest {
+            volume_id: volume.to_owned(),
+            volume_path: path.display().to_string(),
+            ..Default::default()
+        };
+        Ok(self.raw().node_get_volume_stats(request).await?.into_inner().usage)
     }
 
     /// `NodeStageVolume` until it answers for good.
@@ -90,15 +118,7 @@ impl Node {
 
     /// `NodePublishVolume` until it answers for good.
     pub async fn publish(&self, place: &Placement) -> Result<()> {
-        let request = csi::NodePublishVolumeRequest {
-            volume_id: place.volume.clone(),
-            publish_context: place.publish_context.clone().into_iter().collect(),
-            staging_target_path: place.staging.display().to_string(),
-            target_path: place.target.display().to_string(),
-            volume_capability: Some(place.capability.clone()),
-            volume_context: place.context.clone().into_iter().collect(),
-            ..Default::default()
-        };
+        let request = place.publish_request();
         self.ask(format!("publish {}", place.volume), request, |mut client, request| async move {
             client.node_publish_volume(request).await
         })

@@ -6,12 +6,9 @@ mod held;
 mod swapped;
 mod vanished;
 
-use std::time::Duration;
-
 use anyhow::Result;
-use sanity_tests::mkfs_log::MkfsLog;
-use sanity_tests::stand::{Settings, Stand, on_shared_stand};
-use tokio::task::block_in_place;
+use sanity_tests::mkfs_log::{MkfsLog, on_logged_stand};
+use sanity_tests::stand::{Settings, Stand};
 
 fn settings() -> Settings {
     // A disk may be late, so it is waited for before it is refused.
@@ -19,8 +16,5 @@ fn settings() -> Settings {
 }
 
 fn on_stand(test: impl AsyncFnOnce(&mut Stand, &MkfsLog) -> Result<()>) -> Result<()> {
-    on_shared_stand(settings, async |stand| {
-        let log = block_in_place(|| MkfsLog::install(stand.guest(), Duration::ZERO))?;
-        test(stand, &log).await
-    })
+    on_logged_stand(settings, test)
 }

@@ -1,7 +1,6 @@
 //! Disks that are torn out while they are mounted and written to.
 
 use anyhow::{Result, ensure};
-use csi_proto::csi;
 use sanity_tests::bare::{BareVolume, GIB};
 use sanity_tests::calls::mount;
 
@@ -44,11 +43,7 @@ fn a_disk_torn_out_under_a_writer_is_unstaged_and_keeps_what_was_synced() -> Res
             }
             volume.plug_raw()?;
             volume.use_it().await?;
-            volume.check_file("synced", &sum)?;
-            volume.write_file("after")?;
-            volume.leave().await?;
-            ensure!(volume.runs(log)? == 1, "it was formatted again");
-            volume.check_file_system()?;
+            volume.goes_on(log, "synced", &sum).await?;
             volume.end()?;
         }
         Ok(())
@@ -65,12 +60,7 @@ fn a_disk_torn_out_and_back_in_is_staged_and_published_over_its_dead_mounts() ->
             let sum = volume.write_file("synced")?;
             volume.unplug()?;
             // Kubelet measures what it thinks is mounted; that must end, whatever it says.
-            let stats = csi::NodeGetVolumeStatsRequest {
-                volume_id: volume.id().to_owned(),
-                volume_path: volume.place.target.display().to_string(),
-                ..Default::default()
-            };
-            let stats = stand.node().raw().node_get_volume_stats(stats).await;
+            let stats = volume.measure().await;
             ensure!(stats.is_err(), "a disk that is gone was measured: {stats:?}");
             volume.plug_raw()?;
             volume.use_it().await?;
@@ -78,11 +68,7 @@ fn a_disk_torn_out_and_back_in_is_staged_and_published_over_its_dead_mounts() ->
                 let mounts = volume.mounts_at(path)?;
                 ensure!(mounts == 1, "{mounts} mounts at {}", path.display());
             }
-            volume.check_file("synced", &sum)?;
-            volume.write_file("after")?;
-            volume.leave().await?;
-            ensure!(volume.runs(log)? == 1, "it was formatted again");
-            volume.check_file_system()?;
+            volume.goes_on(log, "synced", &sum).await?;
             volume.end()?;
         }
         Ok(())

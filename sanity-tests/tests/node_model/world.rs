@@ -324,15 +324,9 @@ impl<'a> World<'a> {
     }
 
     async fn measure(&self, v: V, pod: Pod) -> Result<()> {
-        let request = csi::NodeGetVolumeStatsRequest {
-            volume_id: self.volumes[v].id().to_owned(),
-            volume_path: self.target(v, pod).display().to_string(),
-            ..Default::default()
-        };
-        let answer = self.stand.node().raw().node_get_volume_stats(request).await;
-        let total = answer.map(|answer| {
-            answer.into_inner().usage.first().map(|usage| usage.total).unwrap_or_default()
-        });
+        let target = self.target(v, pod);
+        let answer = self.stand.node().measure(self.volumes[v].id(), &target).await;
+        let total = answer.map(|usage| usage.first().map(|usage| usage.total).unwrap_or_default());
         match (self.truth.0[v].pods.get(&pod), total) {
             (Some((Mounted::Alive, _)), Ok(total)) => {
                 let gib = i64::try_from(self.truth.0[v].gib * GIB)?;
@@ -348,18 +342,11 @@ impl<'a> World<'a> {
     fn request(&self, call: Call) -> Request {
         match call {
             Call::Stage(v) => Request::Stage(self.volumes[v].place.stage_request()),
-            Call::Publish(v, pod, readonly) => {
-                let place = &self.volumes[v].place;
-                Request::Publish(csi::NodePublishVolumeRequest {
-                    volume_id: place.volume.clone(),
-                    publish_context: place.publish_context.clone().into_iter().collect(),
-                    staging_target_path: place.staging.display().to_string(),
-                    target_path: self.target(v, pod).display().to_string(),
-                    volume_capability: Some(place.capability.clone()),
-                    readonly,
-                    ..Default::default()
-                })
-            }
+            Call::Publish(v, pod, readonly) => Request::Publish(csi::NodePublishVolumeRequest {
+                target_path: self.target(v, pod).display().to_string(),
+                readonly,
+                ..self.volumes[v].place.publish_request()
+            }),
             Call::Unpublish(v, pod) => Request::Unpublish(csi::NodeUnpublishVolumeRequest {
                 volume_id: self.volumes[v].id().to_owned(),
                 target_path: self.target(v, pod).display().to_string(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use csi_bed::Guest;
+use sanity_tests::bare::check_file_system;
 use sanity_tests::calls::{Claim, Node, Placement, Volume, mount};
 use sanity_tests::mkfs_log::MkfsLog;
 use sanity_tests::stand::{NODE_ID, Stand, ZONE};
@@ -147,17 +148,7 @@ impl NodeVolume {
     pub(crate) async fn end(self, stand: &Stand) -> Result<()> {
         self.clone().leave().await?;
         stand.controller().detach(&self.volume.id, NODE_ID).await?;
-        self.check_file_system(stand)?;
+        check_file_system(&stand.disk_file(&self.volume.id), self.fs)?;
         stand.controller().delete(&self.volume.id).await
-    }
-
-    fn check_file_system(&self, stand: &Stand) -> Result<()> {
-        let (tool, flags) =
-            if self.fs == "xfs" { ("xfs_repair", ["-n", "-f"]) } else { ("e2fsck", ["-f", "-n"]) };
-        let file = stand.disk_file(&self.volume.id);
-        let output = csi_bed::command(tool).args(flags).arg(file).output()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{} finds errors: {said}", self.fs);
-        Ok(())
     }
 }

@@ -6,16 +6,10 @@ mod mounts;
 mod silent;
 mod written;
 
-use std::time::Duration;
-
 use anyhow::Result;
-use sanity_tests::mkfs_log::MkfsLog;
-use sanity_tests::stand::{Settings, Stand, on_shared_stand};
-use tokio::task::block_in_place;
+use sanity_tests::mkfs_log::{MkfsLog, on_logged_stand};
+use sanity_tests::stand::{Settings, Stand};
 
 fn on_stand(test: impl AsyncFnOnce(&mut Stand, &MkfsLog) -> Result<()>) -> Result<()> {
-    on_shared_stand(Settings::quick, async |stand| {
-        let log = block_in_place(|| MkfsLog::install(stand.guest(), Duration::ZERO))?;
-        test(stand, &log).await
-    })
+    on_logged_stand(Settings::quick, test)
 }

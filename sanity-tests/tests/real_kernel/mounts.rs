@@ -18,16 +18,8 @@ fn second(volume: &BareVolume) -> BareVolume {
 }
 
 async fn publish_read_only(stand: &Stand, volume: &BareVolume) -> Result<()> {
-    let place = &volume.place;
-    let request = csi::NodePublishVolumeRequest {
-        volume_id: place.volume.clone(),
-        publish_context: place.publish_context.clone().into_iter().collect(),
-        staging_target_path: place.staging.display().to_string(),
-        target_path: place.target.display().to_string(),
-        volume_capability: Some(place.capability.clone()),
-        readonly: true,
-        ..Default::default()
-    };
+    let request =
+        csi::NodePublishVolumeRequest { readonly: true, ..volume.place.publish_request() };
     stand.node().raw().node_publish_volume(request).await?;
     Ok(())
 }
@@ -89,15 +81,6 @@ fn five_stacked_mounts_are_peeled_off_a_target_and_off_a_staging_path() -> Resul
     })
 }
 
-async fn measured(stand: &Stand, volume: &BareVolume) -> Result<Vec<csi::VolumeUsage>> {
-    let request = csi::NodeGetVolumeStatsRequest {
-        volume_id: volume.id().to_owned(),
-        volume_path: volume.place.target.display().to_string(),
-        ..Default::default()
-    };
-    Ok(stand.node().raw().node_get_volume_stats(request).await?.into_inner().usage)
-}
-
 #[test]
 fn a_volume_is_measured_as_df_measures_it() -> Result<()> {
     on_stand(async |stand, _log| {
@@ -113,9 +96,8 @@ fn a_volume_is_measured_as_df_measures_it() -> Result<()> {
             let df: Vec<i64> =
                 df.split_whitespace().map(|word| Ok(word.parse()?)).collect::<Result<_>>()?;
             let mut found = Vec::new();
-            for (usage, unit) in
-                measured(stand, &volume).await?.iter().zip([Unit::Bytes, Unit::Inodes])
-            {
+            let measured = volume.measure().await?;
+            for (usage, unit) in measured.iter().zip([Unit::Bytes, Unit::Inodes]) {
                 ensure!(usage.unit == i32::from(unit), "{usage:?}");
                 found.extend([usage.total, usage.available, usage.used]);
             }
@@ -128,7 +110,7 @@ fn a_volume_is_measured_as_df_measures_it() -> Result<()> {
         volume.use_it().await?;
         let target = volume.place.target.display();
         let bytes: i64 = volume.run(&format!("blockdev --getsize64 {target}"))?.trim().parse()?;
-        let found = measured(stand, &volume).await?;
+        let found = volume.measure().await?;
         ensure!(found.len() == 1 && found.iter().all(|usage| usage.total == bytes), "{found:?}");
         volume.leave().await?;
         volume.end()

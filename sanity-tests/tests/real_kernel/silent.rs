@@ -7,6 +7,7 @@ use csi_bed::Root;
 use csi_proto::csi;
 use sanity_tests::bare::{BareVolume, Faulty, GIB};
 use sanity_tests::calls::mount;
+use sanity_tests::mkfs_log::MkfsLog;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 use tonic::{Code, Request};
@@ -110,9 +111,7 @@ fn a_node_that_is_shut_down_with_volumes_mounted_comes_back_with_everything_writ
         stand.guest().run("sync; echo u >/proc/sysrq-trigger; sync")?;
         stand.cut_power();
         stand.boot_again(Root::Kept).await?;
-        let log = block_in_place(|| {
-            sanity_tests::mkfs_log::MkfsLog::install(stand.guest(), Duration::ZERO)
-        })?;
+        let log = block_in_place(|| MkfsLog::install(stand.guest(), Duration::ZERO))?;
         for (volume, sum) in volumes {
             volume.plug()?;
             volume.use_it().await?;
