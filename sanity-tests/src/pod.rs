@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::calls::{Claim, Controller, Node, Placement, Volume, mount};
-use crate::stand::{Efs, FILE_SYSTEM, Stand};
+use crate::stand::{Efs, Stand};
 use crate::storage_class::StorageClass;
 use anyhow::{Context, Result, ensure};
 use csi_bed::Guest;
@@ -26,18 +26,7 @@ pub struct Pod {
 impl Pod {
     /// Provisions a volume by the class `efs-sc` and mounts it.
     pub async fn start(stand: &Stand, efs: &Efs, claim: &str) -> Result<Self> {
-        Self::start_on(stand, efs, claim, FILE_SYSTEM).await
-    }
-
-    /// The same on another file system.
-    pub async fn start_on(
-        stand: &Stand,
-        efs: &Efs,
-        claim: &str,
-        file_system: &str,
-    ) -> Result<Self> {
-        let mut class = StorageClass::read(&class_file(), "efs.csi.aws.com")?;
-        class.parameters.insert("fileSystemId".to_owned(), file_system.to_owned());
+        let class = StorageClass::read(&class_file(), "efs.csi.aws.com")?;
         let (controller, node) = (efs.controller(stand), efs.node(stand));
         // The provisioner of EFS has no default for the file system.
         let capability = mount("");
@@ -82,18 +71,6 @@ impl Pod {
     pub fn run(&self, script: &str) -> Result<String> {
         let script = format!("cd {} && {script}", self.place.target.display());
         Ok(block_in_place(|| self.guest.run(&script))?)
-    }
-
-    /// Where the volume is mounted.
-    #[must_use]
-    pub fn target(&self) -> &Path {
-        &self.place.target
-    }
-
-    /// The guest that it runs on.
-    #[must_use]
-    pub fn guest(&self) -> &Guest {
-        &self.guest
     }
 
     /// Ends the pod, not its volume.
@@ -152,8 +129,7 @@ impl<'a> Writer<'a> {
         Ok(log)
     }
 
-    /// How many records it has written.
-    pub fn writes(&self) -> Result<usize> {
+    fn writes(&self) -> Result<usize> {
         Ok(self.log()?.lines().filter(|line| line.starts_with("write")).count())
     }
 
@@ -169,14 +145,9 @@ impl<'a> Writer<'a> {
 
     /// The longest time of a write so far.
     pub fn longest_stall(&self) -> Result<Duration> {
-        self.longest_stall_since(0)
-    }
-
-    /// The longest time of a write since it had written so many records.
-    pub fn longest_stall_since(&self, writes: usize) -> Result<Duration> {
         let log = self.log()?;
         let times = log.lines().filter_map(|line| line.split(' ').nth(2)?.parse().ok());
-        times.skip(writes).max().map(Duration::from_millis).context("nothing was written")
+        times.max().map(Duration::from_millis).context("nothing was written")
     }
 
     /// Ends it; every record must be in the file, in order. How many there are.

@@ -8,25 +8,25 @@ mod node;
 mod power;
 mod program;
 mod shared;
+mod sim;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use csi_bed::{Bed, Guest};
 use csi_sim::client::AdminClient;
 use csi_sim::seed::Seed;
-use csi_sim::server::Announcement;
 use csi_sim::world::{InstanceSeed, Settings as World};
-use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::calls::{self, Controller, Node};
 pub use deleting::Deleting;
-pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM, OTHERS, file_system};
+pub use efs::{EFS_CONTROLLER_IN_GUEST, EFS_NODE_IN_GUEST, Efs, FILE_SYSTEM, file_system};
+use program::tail;
 pub use program::{HostProgram, binary, cache};
-use program::{tail, until};
-pub use shared::{on_shared_efs, on_shared_stand};
+pub use shared::{on_shared_stand, runtime};
+pub use sim::start_sim;
 
 /// The guest's instance id.
 pub const NODE_ID: &str = "i-00000000000000001";
@@ -104,7 +104,7 @@ impl Stand {
     pub async fn start(settings: Settings) -> Result<Self> {
         let bed = block_in_place(Bed::boot).context("the guest machine")?;
         let run_dir = bed.run_dir().to_path_buf();
-        let (sim, announcement) = start_sim(&bed, &settings).await?;
+        let (sim, announcement) = start_sim(&bed, &seed(&settings), settings.efs).await?;
         let admin = AdminClient::at_socket(&run_dir.join("admin.sock"));
         let imds = announcement.imds.get(NODE_ID).context("aws-sim serves no metadata")?;
         let imds = imds.replace("127.0.0.1", csi_bed::HOST_ADDRESS);
@@ -241,36 +241,14 @@ fn sim_key() -> (String, String) {
     (key.access_key, key.secret)
 }
 
-async fn start_sim(bed: &Bed, settings: &Settings) -> Result<(HostProgram, Announcement)> {
-    let run_dir = bed.run_dir();
+fn seed(settings: &Settings) -> Seed {
     let mut instance = InstanceSeed::new(settings.instance_type, ZONE);
     instance.id = Some(NODE_ID.to_owned());
     let mut seed = Seed::usual(REGION);
     seed.instances.push(instance);
     if settings.efs {
-        seed.file_systems = efs::file_systems();
+        seed.file_systems = vec![file_system()];
     }
     seed.settings = Some(settings.world.clone());
-    let seed_file = run_dir.join("seed.json");
-    std::fs::write(&seed_file, json!(seed).to_string())?;
-
-    let announced: PathBuf = run_dir.join("aws-sim.json");
-    let mut sim = HostProgram::new("aws-sim", run_dir);
-    sim.arguments = vec![
-        format!("--seed={}", seed_file.display()),
-        format!("--imds={NODE_ID}=0"),
-        format!("--address-file={}", announced.display()),
-        format!("--admin-socket={}", run_dir.join("admin.sock").display()),
-        format!("--guest={NODE_ID}={}", run_dir.display()),
-        format!("--disks={}", run_dir.join("disks").display()),
-    ];
-    if settings.efs {
-        sim.arguments.push(format!("--efs={}", run_dir.join("efs").display()));
-        sim.arguments.push("--target-interface=lo".to_owned());
-    }
-    sim.start(bed)?;
-    let read = || std::fs::read(&announced).ok();
-    let line = until(Duration::from_secs(10), read).await;
-    let line = line.with_context(|| sim.log_tail())?;
-    Ok((sim, serde_json::from_slice(&line)?))
+    seed
 }

@@ -2,20 +2,16 @@
 //! service accounts may have.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use csi_bed::{Bed, HOST_ADDRESS};
 use csi_sim::client::AdminClient;
 use csi_sim::http::web_identity::Issuer;
 use csi_sim::seed::{Seed, USUAL_FILE_SYSTEM};
-use csi_sim::server::Announcement;
 use csi_sim::world::efs::FileSystemSeed;
 use csi_sim::world::role::{RoleSeed, Trust};
 use csi_sim::world::{InstanceSeed, Settings};
-use sanity_tests::stand::{HostProgram, NODE_ID, ZONE};
-use serde_json::json;
-use tokio::time::{Instant, sleep};
+use sanity_tests::stand::{HostProgram, NODE_ID, ZONE, start_sim};
 
 use crate::REGION;
 use crate::control_plane::API;
@@ -51,33 +47,7 @@ impl Aws {
         let target = Ipv4Addr::new(10, 92, 10, 1);
         seed.file_systems = vec![FileSystemSeed::new(USUAL_FILE_SYSTEM, &[(ZONE, target)])];
         seed.settings = Some(settings);
-        let seed_file = run_dir.join("seed.json");
-        std::fs::write(&seed_file, json!(seed).to_string())?;
-
-        let address_file = run_dir.join("aws-sim.json");
-        let mut program = HostProgram::new("aws-sim", run_dir);
-        program.arguments = vec![
-            format!("--seed={}", seed_file.display()),
-            format!("--imds={NODE_ID}=0"),
-            format!("--address-file={}", address_file.display()),
-            format!("--admin-socket={}", run_dir.join("admin.sock").display()),
-            format!("--guest={NODE_ID}={}", run_dir.display()),
-            format!("--disks={}", run_dir.join("disks").display()),
-            format!("--efs={}", run_dir.join("efs").display()),
-            "--target-interface=lo".to_owned(),
-        ];
-        program.start(bed)?;
-        let started = Instant::now();
-        let line = loop {
-            match std::fs::read(&address_file) {
-                Ok(line) => break line,
-                Err(error) if started.elapsed() > Duration::from_secs(30) => {
-                    return Err(error).with_context(|| program.log_tail());
-                }
-                Err(_not_yet) => sleep(Duration::from_millis(20)).await,
-            }
-        };
-        let announcement: Announcement = serde_json::from_slice(&line)?;
+        let (program, announcement) = start_sim(bed, &seed, true).await?;
         let imds = announcement.imds.get(NODE_ID).context("aws-sim serves no metadata")?;
         let reached = |url: &str| url.replace("127.0.0.1", HOST_ADDRESS);
         Ok(Self {

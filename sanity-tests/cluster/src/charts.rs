@@ -93,7 +93,7 @@ impl Cluster {
 
     /// Installs a driver's chart, or upgrades it, and waits until all of it is ready; `more` are
     /// values beside those of every installation.
-    pub fn install(&self, driver: Driver, more: &Value) -> Result<()> {
+    pub async fn install(&self, driver: Driver, more: &Value) -> Result<()> {
         self.prepare_aws(driver)?;
         let mut values = driver.values(&self.aws.endpoint);
         merge(&mut values, more);
@@ -103,12 +103,12 @@ impl Cluster {
         let arguments =
             ["upgrade", "--install", &release, chart, "--namespace", NAMESPACE, "--values", "-"];
         self.helm(&arguments, &values.to_string()).map(drop)?;
-        self.await_rollout(driver)
+        self.await_rollout(driver).await
     }
 
     /// Waits until all pods of a driver are ready and the node has no start-up taint of it. helm's
     /// own `--wait` is content with as many pods as a rolling update must leave: none of one.
-    pub fn await_rollout(&self, driver: Driver) -> Result<()> {
+    async fn await_rollout(&self, driver: Driver) -> Result<()> {
         for workload in driver.workloads() {
             let status = ["-n", NAMESPACE, "rollout", "status", workload, PATIENCE];
             self.kubectl().run(&status)?;
@@ -120,10 +120,7 @@ impl Cluster {
             anyhow::ensure!(!taints.contains(&taint), "the node has still {taints}");
             Ok(())
         };
-        tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current()
-                .block_on(self.kubectl().until_holds(REGISTERED, untainted))
-        })
+        self.kubectl().until_holds(REGISTERED, untainted).await
     }
 
     /// Uninstalls a driver's chart, with what the chart keeps for the pods that may be there.

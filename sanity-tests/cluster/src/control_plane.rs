@@ -2,7 +2,7 @@
 //! network namespace.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -82,7 +82,7 @@ impl ControlPlane {
         programs.push(run("kube-controller-manager", controller_manager(authority))?);
         programs.push(run("kube-scheduler", scheduler(authority))?);
         kubectl.until(PATIENCE, &["-n", "default", "get", "serviceaccount", "default"]).await?;
-        kubectl.apply_folder(&tools.join("crd"))?;
+        kubectl.apply_file(&tools.join("crd"))?;
         programs.push(run("snapshot-controller", snapshot_controller(authority))?);
         Ok(Self { _programs: programs })
     }
@@ -165,9 +165,4 @@ fn scheduler(authority: &Authority) -> Vec<String> {
 
 fn snapshot_controller(authority: &Authority) -> Vec<String> {
     vec![format!("--kubeconfig={}", authority.at("admin", "kubeconfig").display())]
-}
-
-/// The kubeconfig of an administrator, within the namespace.
-pub(crate) fn admin_kubeconfig(folder: &Path) -> PathBuf {
-    folder.join("admin.kubeconfig")
 }

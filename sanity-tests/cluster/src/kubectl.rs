@@ -37,15 +37,19 @@ impl Kubectl<'_> {
         self.feed(&["apply", "-f", "-"], manifests).map(drop)
     }
 
-    /// Applies a file as it is.
+    /// Applies a file as it is, or all files of a folder.
     pub fn apply_file(&self, file: &Path) -> Result<()> {
-        let file = file.to_str().context("a path that is no text")?;
-        self.run(&["apply", "-f", file]).map(drop)
+        self.with_file("apply", file)
     }
 
-    /// Applies all files of a folder.
-    pub(crate) fn apply_folder(&self, folder: &Path) -> Result<()> {
-        self.apply_file(folder)
+    /// Deletes what is in a file.
+    pub fn delete_file(&self, file: &Path) -> Result<()> {
+        self.with_file("delete", file)
+    }
+
+    fn with_file(&self, verb: &str, file: &Path) -> Result<()> {
+        let file = file.to_str().context("a path that is no text")?;
+        self.run(&[verb, "-f", file]).map(drop)
     }
 
     /// An object or a list of objects.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -65,49 +64,4 @@ impl Cluster {
         }
         words
     }
-
-    /// How much memory each container of `kube-system` uses now and has used at most, in MiB, by
-    /// the kernel's count of its control group (`memory.current`, `memory.peak`).
-    pub fn memory(&self) -> Result<Vec<Memory>> {
-        let pods = self.kubectl().get(&["-n", "kube-system", "pods"])?;
-        let mut all = Vec::new();
-        for pod in pods.pointer("/items").and_then(Value::as_array).into_iter().flatten() {
-            let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
-            for status in statuses.into_iter().flatten() {
-                let text = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
-                let id = text("containerID").trim_start_matches("containerd://").to_owned();
-                let name = pod.pointer("/metadata/name").and_then(Value::as_str);
-                all.push(self.memory_of(name.unwrap_or_default(), text("name"), &id)?);
-            }
-        }
-        Ok(all)
-    }
-
-    fn memory_of(&self, pod: &str, container: &str, id: &str) -> Result<Memory> {
-        // Kernel 6.1 has `memory.peak`; anonymous memory is what a program itself has allocated.
-        let script = format!(
-            "cd $(find /sys/fs/cgroup -type d -name '*{id}*' | head -n 1) && \
-             cat memory.current memory.peak && sed -n 's/^anon //p' memory.stat"
-        );
-        let text = block_in_place(|| self.guest().run(&script))?;
-        let mut numbers = text.lines().map(|line| line.parse::<f64>().unwrap_or_default());
-        let mut next = || numbers.next().unwrap_or_default() / f64::from(1 << 20);
-        let (now, peak, anonymous) = (next(), next(), next());
-        Ok(Memory { pod: pod.to_owned(), container: container.to_owned(), now, peak, anonymous })
-    }
-}
-
-/// Memory of a container, in MiB.
-#[derive(Debug, Clone)]
-pub struct Memory {
-    /// The pod.
-    pub pod: String,
-    /// The container.
-    pub container: String,
-    /// Now, page cache included.
-    pub now: f64,
-    /// At most so far, page cache included.
-    pub peak: f64,
-    /// Now, without the page cache.
-    pub anonymous: f64,
 }

@@ -28,8 +28,7 @@ pub use aws::role;
 pub use charts::Driver;
 pub use control_plane::API;
 pub use kubectl::Kubectl;
-pub use left::Memory;
-pub use node::{CONTAINERD, KUBELET, NODE};
+pub use node::NODE;
 
 use aws::Aws;
 use control_plane::ControlPlane;
@@ -59,7 +58,7 @@ impl Cluster {
         let folder = bed.run_dir().join("kubernetes");
         let authority = control_plane::certify(&folder, NODE, node::ADDRESS)?;
         let aws = Aws::start(&bed, settings).await?;
-        let admin = control_plane::admin_kubeconfig(&folder);
+        let admin = authority.at("admin", "kubeconfig");
         let kubectl =
             Kubectl { bed: &bed, program: &parts.tools.join("kubectl"), kubeconfig: &admin };
         let control_plane = ControlPlane::start(&bed, &parts.tools, &authority, &kubectl).await?;

@@ -22,10 +22,8 @@ const KUBELET_PORT: u16 = 10_250;
 const SETUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guest/node");
 const DISK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node-disk.sh");
 
-/// Name of kubelet as [`csi_bed::Guest::start`] has it.
-pub const KUBELET: &str = "kubelet";
-/// Name of containerd as [`csi_bed::Guest::start`] has it.
-pub const CONTAINERD: &str = "containerd";
+const KUBELET: &str = "kubelet";
+const CONTAINERD: &str = "containerd";
 
 /// Makes the disk with the images: those of `prepared`, and the driver's from `archive`.
 pub(crate) fn make_disk(bed: &Bed, prepared: &Path, archive: &Path) -> Result<PathBuf> {
@@ -64,14 +62,14 @@ pub(crate) fn start(
 }
 
 /// Starts containerd and waits for its socket.
-pub(crate) fn start_containerd(bed: &Bed) -> Result<()> {
+fn start_containerd(bed: &Bed) -> Result<()> {
     bed.guest().start(CONTAINERD, "containerd -c /etc/node/containerd.toml")?;
     bed.guest().run("until ctr version >/dev/null 2>&1; do sleep 0.1; done")?;
     Ok(())
 }
 
 /// Starts kubelet.
-pub(crate) fn start_kubelet(bed: &Bed) -> Result<()> {
+fn start_kubelet(bed: &Bed) -> Result<()> {
     let command = format!(
         "/node/bin/kubelet --config=/etc/node/kubelet.yaml --kubeconfig=/etc/node/kubeconfig \
          --hostname-override={NODE} --node-ip={ADDRESS} --v=2 \

@@ -1,7 +1,6 @@
 //! The EFS driver on a stand: its controller on the host, its tunnel and node plugin in the guest,
 //! the mount targets on addresses of the bed's own network namespace.
 
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +15,6 @@ use crate::calls::{self, Controller, Node};
 
 /// The file system that there is.
 pub const FILE_SYSTEM: &str = csi_sim::seed::USUAL_FILE_SYSTEM;
-/// More file systems.
-pub const OTHERS: [&str; 3] = ["fs-92107411", "fs-92107412", "fs-92107413"];
 /// The controller's socket in the guest, for tools that run there.
 pub const EFS_CONTROLLER_IN_GUEST: &str = "/run/csi/efs-controller.sock";
 /// The node's socket in the guest.
@@ -46,18 +43,6 @@ pub fn file_system() -> FileSystemSeed {
     let targets: Vec<(&str, Ipv4Addr)> =
         targets.iter().map(|(zone, address)| (zone.as_str(), *address)).collect();
     FileSystemSeed::new(FILE_SYSTEM, &targets)
-}
-
-/// Four file systems, [`file_system`] the first, with mount targets in both zones.
-pub(super) fn file_systems() -> Vec<FileSystemSeed> {
-    let others = OTHERS.into_iter().zip([3_u8, 5, 7]).map(|(id, last)| {
-        let targets = [('a', last), ('b', last + 1)]
-            .map(|(zone, last)| (format!("{REGION}{zone}"), Ipv4Addr::new(10, 92, 10, last)));
-        let targets: Vec<(&str, Ipv4Addr)> =
-            targets.iter().map(|(zone, address)| (zone.as_str(), *address)).collect();
-        FileSystemSeed::new(id, &targets)
-    });
-    std::iter::once(file_system()).chain(others).collect()
 }
 
 /// What runs of the EFS driver. Dropping it ends the controller; the rest ends with the guest.
@@ -113,28 +98,6 @@ impl Efs {
             .await
             .with_context(|| self.tunnel_log(stand))?;
         Ok(())
-    }
-
-    /// Starts another tunnel beside the one that runs, waits until it has taken over, and ends the
-    /// first.
-    pub async fn upgrade_tunnel(&self, stand: &Stand) -> Result<()> {
-        let earlier = tunnel_worker(stand)?;
-        let pid = block_in_place(|| stand.guest().run("cat /run/bed/efs-tunnel.pid"))?;
-        block_in_place(|| stand.guest().start(TUNNEL, &tunnel_command(stand)))?;
-        let successor = || tunnel_worker(stand).ok().filter(|worker| *worker != earlier);
-        until(PATIENCE, successor).await.with_context(|| self.tunnel_log(stand))?;
-        let end = format!(
-            "kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.05; done",
-            pid = pid.trim()
-        );
-        block_in_place(|| stand.guest().run(&end))?;
-        Ok(())
-    }
-
-    /// What every port of the tunnel does.
-    pub fn tunnel_ports(&self, stand: &Stand) -> Result<serde_json::Value> {
-        let list = format!("{TUNNEL_PROGRAM} list --control-socket={TUNNEL_SOCKET}");
-        Ok(serde_json::from_str(&block_in_place(|| stand.guest().run(&list))?)?)
     }
 
     /// Kills the tunnel's worker, not the supervisor that holds its ports.
@@ -197,7 +160,9 @@ impl Efs {
         let mounts = "grep -E ' nfs4? ' /proc/self/mountinfo || true";
         let mounts = block_in_place(|| stand.guest().run(mounts))?;
         ensure!(mounts.is_empty(), "mounts: {mounts}");
-        let ports = self.tunnel_ports(stand)?;
+        let list = format!("{TUNNEL_PROGRAM} list --control-socket={TUNNEL_SOCKET}");
+        let ports = block_in_place(|| stand.guest().run(&list))?;
+        let ports: serde_json::Value = serde_json::from_str(&ports)?;
         ensure!(ports.as_array().is_some_and(Vec::is_empty), "ports: {ports}");
         Ok(())
     }
@@ -234,13 +199,12 @@ fn prepare_guest(stand: &Stand) -> Result<()> {
     guest.copy_in(&binary(TUNNEL)?, TUNNEL_PROGRAM, 0o755)?;
     guest.copy_in(&run_dir.join("efs").join("ca.pem"), CAFILE, 0o644)?;
     // As the VPC's resolver: the name of a file system is the target of the caller's own zone.
-    let mut names = String::new();
-    for seed in file_systems() {
-        let target = seed.mount_targets.iter().find(|target| target.zone == ZONE);
-        let address = target.context("no mount target in the guest's zone")?.address;
-        writeln!(names, "{address} {}.efs.{REGION}.amazonaws.com", seed.id)?;
-    }
-    guest.run(&format!("mkdir -p -m 700 /run/efs && echo '{names}' >>/etc/hosts"))?;
+    let seed = file_system();
+    let target = seed.mount_targets.iter().find(|target| target.zone == ZONE);
+    let address = target.context("no mount target in the guest's zone")?.address;
+    guest.run(&format!(
+        "mkdir -p -m 700 /run/efs && echo '{address} {FILE_SYSTEM}.efs.{REGION}.amazonaws.com' >>/etc/hosts"
+    ))?;
     let node = run_dir.join("efs-node.sock");
     guest.forward_to_guest(&node, Path::new(EFS_NODE_IN_GUEST))?;
     let controller = run_dir.join("efs-controller.sock");

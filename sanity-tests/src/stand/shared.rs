@@ -6,14 +6,12 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
-use super::{Efs, Settings, Stand};
+use super::{Settings, Stand};
 
 /// All connections of a stand live in the runtime in which they were made.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 /// It ends with the process: a bed's processes and files do not outlive that.
 static STAND: Mutex<Option<Stand>> = Mutex::const_new(None);
-/// The same with the EFS driver.
-static EFS: Mutex<Option<(Stand, Efs)>> = Mutex::const_new(None);
 
 /// Runs one test at a time on the program's stand, and checks that it leaves nothing behind. After
 /// a test that failed the next one gets a new stand. All tests must want the same settings.
@@ -29,41 +27,13 @@ pub fn on_shared_stand(
     })
 }
 
-/// The same with the EFS driver.
-pub fn on_shared_efs(test: impl AsyncFnOnce(&Stand, &Efs) -> Result<()>) -> Result<()> {
-    runtime().block_on(async {
-        let mut shared = EFS.lock().await;
-        let outcome = run_efs(&mut shared, test).await;
-        drop(shared);
-        outcome
-    })
-}
-
-fn runtime() -> &'static Runtime {
+/// The runtime of a program whose tests share a stand.
+#[must_use]
+pub fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => unreachable!("a test program can start threads: {error}"),
     })
-}
-
-async fn run_efs(
-    shared: &mut Option<(Stand, Efs)>,
-    test: impl AsyncFnOnce(&Stand, &Efs) -> Result<()>,
-) -> Result<()> {
-    let (stand, efs) = if let Some(both) = shared.take() {
-        both
-    } else {
-        let stand = Stand::start(Settings { efs: true, ..Settings::quick() }).await?;
-        let efs = Efs::start(&stand).await?;
-        (stand, efs)
-    };
-    let outcome = match test(&stand, &efs).await {
-        Ok(()) => efs.check_nothing_is_left(&stand).await,
-        failed => failed,
-    };
-    outcome.with_context(|| efs.last_words(&stand))?;
-    *shared = Some((stand, efs));
-    Ok(())
 }
 
 async fn run(

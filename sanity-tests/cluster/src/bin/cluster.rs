@@ -32,8 +32,8 @@ async fn hold() -> Result<()> {
     println!("cluster: starting (a minute or two; a quarter of an hour if nothing is built yet)");
     let cluster = Cluster::start(Settings::ec2()).await?;
     println!("cluster: helm install aws-ebs-csi-driver, aws-efs-csi-driver");
-    cluster.install(Driver::Ebs, &json!({}))?;
-    cluster.install(Driver::Efs, &json!({}))?;
+    cluster.install(Driver::Ebs, &json!({})).await?;
+    cluster.install(Driver::Efs, &json!({})).await?;
     for class in ["gp3.yaml", "efs-sc.yaml"] {
         cluster.kubectl().apply_file(&project().join("deploy/examples").join(class))?;
     }

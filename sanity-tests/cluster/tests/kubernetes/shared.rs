@@ -1,21 +1,17 @@
 //! The cluster that the tests share, and the manifests that they have in common.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use csi_cluster::{Cluster, Driver};
 use sanity_tests::chart::project;
-use sanity_tests::stand::Settings;
+use sanity_tests::stand::{Settings, runtime};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
 /// The image of the examples.
 const BUSYBOX: &str = "public.ecr.aws/docker/library/busybox:1.36";
 
-// The connections of a cluster live in the runtime in which they were made.
-static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 /// It ends with the process: a bed's processes and files do not outlive that.
 static CLUSTER: Mutex<Option<Cluster>> = Mutex::const_new(None);
 
@@ -35,26 +31,18 @@ pub(crate) fn on_cluster(
             None => Cluster::start(Settings::quick().world).await?,
         };
         let class = example(class);
-        let class = class.to_str().context("a path that is no text")?;
         let outcome = async {
-            cluster.install(driver, &json!({}))?;
-            cluster.kubectl().run(&["apply", "-f", class])?;
+            cluster.install(driver, &json!({})).await?;
+            cluster.kubectl().apply_file(&class)?;
             test(&mut cluster).await?;
             cluster.check_nothing_is_left().await?;
-            cluster.kubectl().run(&["delete", "-f", class])?;
+            cluster.kubectl().delete_file(&class)?;
             cluster.uninstall(driver)
         };
         outcome.await.with_context(|| cluster.last_words())?;
         *shared = Some(cluster);
         drop(shared);
         Ok(())
-    })
-}
-
-fn runtime() -> &'static Runtime {
-    RUNTIME.get_or_init(|| match Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => unreachable!("a test program can start threads: {error}"),
     })
 }
 
